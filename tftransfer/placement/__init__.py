@@ -1,0 +1,21 @@
+"""Where models run: strategies over one device, many or many machines, and models that are right under each.
+
+Everything that differs between one device and replicas, and between TensorFlow and JAX, lives in this folder alone.
+"""
+
+from tftransfer.placement.compilation import jit_compile
+from tftransfer.placement.jax_strategy import JaxStrategy
+from tftransfer.placement.model import PlacedModel
+from tftransfer.placement.replicas import all_gather, per_example, replica_id, replicas
+from tftransfer.placement.strategies import strategy
+
+__all__ = [
+    "JaxStrategy",
+    "PlacedModel",
+    "all_gather",
+    "jit_compile",
+    "per_example",
+    "replica_id",
+    "replicas",
+    "strategy",
+]

@@ -1,0 +1,32 @@
+"""The strategy object on JAX: what `tf.distribute` users expect of one, over `keras.distribution`."""
+
+import contextlib
+
+import keras
+
+__all__ = ["JaxStrategy"]
+
+
+class JaxStrategy:
+    """Places models on JAX devices: one device plainly, several by `keras.distribution.DataParallel`.
+
+    Args:
+        devices: names as `keras.distribution.list_devices()` gives them (`["cpu:0", "cpu:1"]`).
+
+    Attributes:
+        distribution: the `keras.distribution.DataParallel`, or None with one device.
+        num_replicas_in_sync: how many devices share a global batch.
+    """
+
+    def __init__(self, devices):
+        self.devices = tuple(devices)
+        self.num_replicas_in_sync = len(self.devices)
+        self.distribution = keras.distribution.DataParallel(devices=list(devices)) if len(devices) > 1 else None
+
+    def scope(self):
+        """Context in which variables are laid out over the devices."""
+        if self.distribution is not None:
+            return self.distribution.scope()
+        if self.devices[0] == keras.distribution.list_devices()[0]:
+            return contextlib.nullcontext()
+        return keras.device(self.devices[0])
