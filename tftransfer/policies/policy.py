@@ -1,0 +1,189 @@
+"""What every fine-tuning policy is: a list of stages, each saying which variables move and how fast."""
+
+import dataclasses
+import math
+import re
+from collections.abc import Callable, Mapping
+
+__all__ = ["Policy", "Stage"]
+
+_BATCH_NORM = ("auto", "frozen", "live")
+_SCHEDULES = ("cosine", "constant")
+
+
+@dataclasses.dataclass(frozen=True)
+class Stage:
+    """One stage of fine-tuning: *regex on variable path → learning-rate multiplier*, epochs and a learning rate.
+
+    A variable moves with `learning_rate × multiplier`; 0 freezes it. Paths begin with the part of the task:
+    `"backbone/..."`, `"pool/..."`, `"head/..."` (`tftransfer.finetuning.variable_paths(task)` lists them). The first
+    pattern that is found in a path (`re.search`) decides; a variable that no pattern covers, a pattern that is found
+    in no path and a stage that trains nothing are errors.
+
+    Args:
+        name: what the stage is called in summaries and in the history.
+        multipliers: `{regex: multiplier}` in order, or a function of the task that returns such a dict (for rules that
+            depend on the depth of the backbone).
+        epochs: passes over the data.
+        learning_rate: rate of a variable with multiplier 1, reached after the warm-up. None: that of the `optimizer`
+            given to `finetune`, else a tenth of pretraining's (`task.pretraining_learning_rate`), else 1e-4.
+        schedule: `"cosine"` (linear warm-up over the first tenth of the steps, then cosine to 0) or `"constant"`.
+        batch_norm: `"auto"`: a BatchNormalization layer of which nothing is trained runs in inference mode and keeps
+            its statistics, any other is live; `"frozen"`: every one in the backbone runs in inference mode, its scale
+            and offset still following `multipliers`; `"live"`: every one uses and updates batch statistics.
+        prepare: function of the task, called before the stage compiles (to insert adapters, to add a penalty); what
+            it returns, if anything, is called without arguments when the stage has ended.
+
+    Raises:
+        ValueError: for a number out of range, a broken regex or an unknown mode.
+
+    Example:
+
+    >>> from tftransfer.policies import Stage, full
+    >>> biases = Stage("biases", {r"/bias$": 1.0, r"^head/": 1.0, r".*": 0.0}, epochs=3, learning_rate=1e-3)
+    >>> biases + full(epochs=2)
+    Policy: biases(epochs=3, learning_rate=0.001) + full(epochs=2)
+    """
+
+    name: str
+    multipliers: Mapping[str, float] | Callable
+    epochs: int
+    learning_rate: float | None = None
+    schedule: str = "cosine"
+    batch_norm: str = "auto"
+    prepare: Callable | None = None
+
+    def __post_init__(self):
+        if not isinstance(self.epochs, int) or isinstance(self.epochs, bool) or self.epochs < 1:
+            raise ValueError(f"{self.name}: epochs must be an integer of at least 1; received {self.epochs!r}.")
+        rate = self.learning_rate
+        if rate is not None and not (isinstance(rate, (int, float)) and math.isfinite(rate) and rate > 0):
+            raise ValueError(
+                f"{self.name}: learning_rate must be a number above 0, or None to derive it; received {rate!r}."
+            )
+        for value, known, what in (
+            (self.schedule, _SCHEDULES, "schedule"),
+            (self.batch_norm, _BATCH_NORM, "batch_norm"),
+        ):
+            if value not in known:
+                raise ValueError(f"{self.name}: {what} must be one of {known}; received {value!r}.")
+        if not callable(self.multipliers):
+            check_multipliers(self.name, self.multipliers)
+
+    def resolve(self, task, paths):
+        """The multiplier of each variable path.
+
+        Args:
+            task: the task to be trained; handed to `multipliers` where that is a function.
+            paths: paths of the variables that may be trained.
+
+        Returns:
+            `{path: multiplier}` in the order of `paths`.
+
+        Raises:
+            ValueError: for a pattern found in no path, a path without a pattern, or when every multiplier is 0.
+        """
+        rules = self.multipliers
+        if callable(rules):
+            rules = rules(task)
+            check_multipliers(self.name, rules)
+        paths = list(paths)
+        shown = ", ".join(paths[:6]) + (f", ... ({len(paths)} in all)" if len(paths) > 6 else "")
+        for pattern in rules:
+            if not any(re.search(pattern, path) for path in paths):
+                raise ValueError(
+                    f"Stage {self.name!r}: the pattern {pattern!r} is found in no variable path. "
+                    f"Correct it; the paths are {shown}."
+                )
+        resolved = {}
+        for path in paths:
+            value = next((value for pattern, value in rules.items() if re.search(pattern, path)), None)
+            if value is None:
+                raise ValueError(
+                    f"Stage {self.name!r}: no pattern covers the variable {path!r}; the patterns are {list(rules)}. "
+                    f"Say what shall happen to it, or end with a catch-all: {{..., '.*': 0.0}} freezes the rest."
+                )
+            resolved[path] = float(value)
+        if not any(resolved.values()):
+            raise ValueError(
+                f"Stage {self.name!r} would train nothing: every multiplier is 0. Received {dict(rules)}; "
+                f"give at least one pattern a multiplier above 0."
+            )
+        return resolved
+
+    def __add__(self, other):
+        return Policy([self]) + other
+
+    def __repr__(self):
+        rate = "" if self.learning_rate is None else f", learning_rate={self.learning_rate:g}"
+        return f"{self.name}(epochs={self.epochs}{rate})"
+
+
+class Policy:
+    """A list of stages, run one after another by `tftransfer.finetune`; `+` chains policies.
+
+    Args:
+        stages: `Stage`s.
+
+    Raises:
+        ValueError: when there are none, or something is not a `Stage`.
+
+    Example:
+
+    >>> from tftransfer.policies import full, linear_probe
+    >>> policy = linear_probe(epochs=5) + full(epochs=20, learning_rate=1e-4)
+    >>> [stage.name for stage in policy]
+    ['linear_probe', 'full']
+    """
+
+    def __init__(self, stages):
+        self.stages = tuple(stages)
+        if not self.stages:
+            raise ValueError("A policy needs at least one Stage; received none.")
+        for stage in self.stages:
+            if not isinstance(stage, Stage):
+                raise ValueError(f"A policy is made of Stage objects; received {stage!r}. Chain policies with +.")
+
+    @property
+    def epochs(self):
+        """Epochs of all stages together."""
+        return sum(stage.epochs for stage in self.stages)
+
+    def __add__(self, other):
+        if isinstance(other, Stage):
+            other = Policy([other])
+        return Policy(self.stages + other.stages) if isinstance(other, Policy) else NotImplemented
+
+    def __iter__(self):
+        return iter(self.stages)
+
+    def __len__(self):
+        return len(self.stages)
+
+    def __eq__(self, other):
+        return isinstance(other, Policy) and self.stages == other.stages
+
+    __hash__ = None
+
+    def __repr__(self):
+        return "Policy: " + " + ".join(repr(stage) for stage in self.stages)
+
+
+def check_multipliers(name, multipliers):
+    """Raises a `ValueError` unless `multipliers` maps sound regexes to finite numbers of at least 0."""
+    if not isinstance(multipliers, Mapping) or not multipliers:
+        raise ValueError(
+            f"{name}: multipliers must be a dict {{regex: multiplier}} with at least one entry; "
+            f"received {multipliers!r}."
+        )
+    for pattern, value in multipliers.items():
+        try:
+            re.compile(pattern)
+        except (re.error, TypeError) as error:
+            raise ValueError(f"{name}: {pattern!r} is not a regular expression ({error}).") from error
+        number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        if not number or not math.isfinite(value) or value < 0:
+            raise ValueError(
+                f"{name}: a learning-rate multiplier must be a finite number of at least 0 (0 freezes); "
+                f"received {value!r} for {pattern!r}."
+            )
