@@ -1,0 +1,1 @@
+"""The weights file: save, describe, load, transfer."""
