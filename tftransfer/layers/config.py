@@ -18,6 +18,12 @@ class Configured:
 
     A class that keeps every `__init__` argument in an attribute of the same name needs no hand-written config:
     nested Keras objects (a backbone, an augmentation layer) are serialised by Keras itself.
+
+    Example:
+
+    >>> layer = RandomView(crop_scale=(0.5, 1.0), flip=False)
+    >>> RandomView.from_config(layer.get_config()).crop_scale
+    (0.5, 1.0)
     """
 
     def get_config(self):
@@ -27,10 +33,6 @@ class Configured:
     @classmethod
     def from_config(cls, config, custom_objects=None):
         def revive(value):
-            is_object = isinstance(value, dict) and "class_name" in value and "config" in value
-            is_nested = is_object or isinstance(value, (list, tuple))
-            if not is_nested:
-                return value
             return keras.saving.deserialize_keras_object(value, custom_objects=custom_objects)
 
         return cls(**{name: revive(value) for name, value in config.items()})

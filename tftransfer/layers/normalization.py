@@ -4,11 +4,7 @@ import keras
 
 from tftransfer import placement
 
-__all__ = ["batch_normalization", "synchronize_batch_normalization"]
-
-
-def _synchronized():
-    return keras.backend.backend() == "tensorflow" and placement.replicas() > 1
+__all__ = ["batch_normalization"]
 
 
 def batch_normalization(name, *, epsilon=1e-5):
@@ -17,7 +13,7 @@ def batch_normalization(name, *, epsilon=1e-5):
     `y = gamma * (x - mean) / sqrt(variance + epsilon) + beta`, over the last axis. The moving statistics keep 0.9 of
     their value in each step: Keras's own 0.99 leaves them unconverged in runs of a few hundred steps, and inference
     is then wrong although training looks well. Under a strategy with several replicas the statistics are those of
-    the global batch (on JAX a step sees the global batch anyway), so call this inside `strategy.scope()`.
+    the global batch, so call this inside `strategy.scope()`. (On JAX a step sees the global batch anyway.)
 
     Reference: Ioffe & Szegedy, Batch Normalization, 2015, https://arxiv.org/abs/1502.03167
 
@@ -34,34 +30,5 @@ def batch_normalization(name, *, epsilon=1e-5):
     >>> layer.name, layer.momentum, layer.synchronized
     ('stem_norm', 0.9, False)
     """
-    return keras.layers.BatchNormalization(
-        momentum=0.9, epsilon=epsilon, synchronized=_synchronized(), name=name
-    )
-
-
-def synchronize_batch_normalization(model):
-    """Sets `synchronized` on every BatchNormalization in a model to what the strategy in scope needs.
-
-    For a model that was built, or whose config was written, under another number of replicas: without it the moving
-    statistics of the replicas drift apart. It acts on steps that are traced afterwards, so call it before `compile`.
-
-    Args:
-        model: any `keras.Model` or layer; nested models are searched too.
-
-    Returns:
-        How many BatchNormalization layers changed.
-
-    Example:
-
-    >>> model = keras.Sequential([keras.Input((4,)), keras.layers.BatchNormalization(synchronized=False)])
-    >>> synchronize_batch_normalization(model)
-    0
-    """
-    layers = [
-        layer
-        for layer in model._flatten_layers()
-        if isinstance(layer, keras.layers.BatchNormalization) and bool(layer.synchronized) != _synchronized()
-    ]
-    for layer in layers:
-        layer.synchronized = _synchronized()
-    return len(layers)
+    synchronized = placement.replicas() > 1  # never on JAX, where Keras raises on True
+    return keras.layers.BatchNormalization(momentum=0.9, epsilon=epsilon, synchronized=synchronized, name=name)

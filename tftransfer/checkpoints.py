@@ -1,0 +1,106 @@
+"""Checkpoints that an interrupted run continues from: all state in one file, replaced whole."""
+
+import json
+import time
+
+import h5py
+import keras
+
+from tftransfer.weights import atomic_write, variable_paths
+
+STATE = "tftransfer_checkpoint"
+
+
+class Checkpoint(keras.callbacks.Callback):
+    """Saves weights, optimizer slots, random state, and the position of a run, in one `.weights.h5` file.
+
+    Written at the end of epochs, and within an epoch, when `seconds` have passed since the last time; a kill at any
+    moment leaves the last whole file. `restore` puts everything back.
+
+    Args:
+        path: the checkpoint file, `*.weights.h5`.
+        seconds: least time between two files; the end of an epoch counts from the same clock, except the first.
+        fingerprint: what the run was started with (JSON); `restore` refuses another one.
+        steps_per_epoch: steps of an epoch.
+        history: the run's history so far, one list a figure; extended in place.
+
+    Example:
+
+    >>> Checkpoint("run/encoder.checkpoint.weights.h5", fingerprint={"seed": 0}, steps_per_epoch=10).seconds
+    30.0
+    """
+
+    def __init__(self, path, *, fingerprint, steps_per_epoch, seconds=30.0, history=None, first_step=0):
+        super().__init__()
+        self.path = path
+        self.fingerprint = fingerprint
+        self.steps_per_epoch = steps_per_epoch
+        self.seconds = seconds
+        self.past = history or {}
+        self.step = first_step
+        self._epoch = 0
+        self._offset = 0
+        self._saved_at = time.monotonic()
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._epoch = epoch
+        self._offset = self.step - epoch * self.steps_per_epoch
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.step = self._epoch * self.steps_per_epoch + self._offset + batch + 1
+        if time.monotonic() - self._saved_at > self.seconds and self.step % self.steps_per_epoch:
+            self.save()
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.step = (epoch + 1) * self.steps_per_epoch
+        for name, value in (logs or {}).items():
+            self.past.setdefault(name, []).append(float(value))
+        if time.monotonic() - self._saved_at > self.seconds or epoch == 0:
+            self.save()
+
+    def save(self):
+        """Writes the checkpoint now; the old one stays until the new one is whole."""
+        state = {
+            "step": self.step,
+            "history": self.past,
+            "fingerprint": self.fingerprint,
+            "paths": list(variable_paths(self.model)),
+        }
+        with atomic_write(self.path) as temporary:
+            self.model.save_weights(temporary)  # the optimizer's variables and the seeds' states included
+            with h5py.File(temporary, "r+") as file:
+                file.attrs[STATE] = json.dumps(state)
+        self._saved_at = time.monotonic()
+
+
+def restore(model, path, *, fingerprint):
+    """Puts a compiled model back to where `Checkpoint` left it.
+
+    Args:
+        model: the same model, compiled the same way.
+        path: the checkpoint file.
+        fingerprint: what this run was started with; must equal the checkpoint's.
+
+    Returns:
+        `(step, history)`: optimizer steps done, and the history of the whole epochs among them.
+
+    Raises:
+        ValueError: when the checkpoint belongs to another model or another run.
+        OSError: when it cannot be read.
+    """
+    with h5py.File(path, "r") as file:
+        if STATE not in file.attrs:
+            raise ValueError(f"{path} is not a checkpoint of an interrupted run. Delete it or give another path.")
+        state = json.loads(file.attrs[STATE])
+    different = {k: (state["fingerprint"].get(k), v) for k, v in fingerprint.items() if state["fingerprint"].get(k) != v}
+    if different:
+        listed = "; ".join(f"{name} was {old!r}, now {new!r}" for name, (old, new) in different.items())
+        raise ValueError(
+            f"{path} belongs to a run that was started differently: {listed}. Start with the same settings, or "
+            f"pass resume=False to start over."
+        )
+    if state["paths"] != list(variable_paths(model)):
+        raise ValueError(f"{path} holds the state of another model. Pass resume=False to start over.")
+    model.optimizer.build(model.trainable_variables)  # else Keras leaves the slots out, with a warning only
+    model.load_weights(path)
+    return state["step"], state["history"]

@@ -1,0 +1,92 @@
+"""What watches over a training run: losses that are not finite, and features that say nothing."""
+
+import math
+import warnings
+
+import keras
+import numpy as np
+
+
+class StopOnBadLoss(keras.callbacks.Callback):
+    """Stops training with a clear error as soon as the loss is NaN or infinite.
+
+    The loss is looked at every `every` steps and at the end of each epoch; the running mean that Keras logs stays
+    NaN once it is, so nothing slips through.
+
+    Raises:
+        ValueError: with the epoch, the step, and what to do.
+    """
+
+    def __init__(self, every=20):
+        super().__init__()
+        self.every = every
+        self._epoch = 0
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._epoch = epoch
+
+    def on_train_batch_end(self, batch, logs=None):
+        if batch % self.every == 0:
+            self._check(logs, f"epoch {self._epoch + 1}, step {batch + 1}")
+
+    def on_epoch_end(self, epoch, logs=None):
+        self._check(logs, f"epoch {epoch + 1}")
+
+    def _check(self, logs, where):
+        loss = (logs or {}).get("loss")
+        if loss is not None and not math.isfinite(float(loss)):
+            raise ValueError(
+                f"The loss is {float(loss)} in {where}: training has diverged, and its weights are worthless. "
+                f"Lower the learning rate (a tenth is a good first try), clip gradients "
+                f"(optimizer(global_clipnorm=1.0)), and look for extreme values in the data."
+            )
+
+
+def effective_rank(embeddings):
+    """How many directions embeddings really use: the exponential of the entropy of their singular values.
+
+    Reference: Roy & Vetterli, The effective rank, 2007, https://doi.org/10.5281/zenodo.40328
+
+    Args:
+        embeddings: array `(examples, dim)`.
+
+    Returns:
+        Float between 1 (all on one line, or all the same) and `min(examples, dim)`.
+
+    Example:
+
+    >>> round(effective_rank(np.eye(4) - 0.25), 3)
+    3.0
+    """
+    centred = np.asarray(embeddings, "float64")
+    centred = centred - centred.mean(axis=0)
+    values = np.linalg.svd(centred, compute_uv=False)
+    values = values[values > 1e-7 * max(values.max(initial=0.0), 1e-12)]
+    if not values.size:
+        return 1.0
+    share = values / values.sum()
+    return float(np.exp(-np.sum(share * np.log(share))))
+
+
+def warn_of_collapse(embeddings):
+    """Warns when embeddings no longer tell examples apart; silent otherwise.
+
+    Args:
+        embeddings: array `(examples, dim)` of a few hundred different examples.
+
+    Returns:
+        Whether they have collapsed.
+    """
+    embeddings = np.asarray(embeddings, "float64")
+    spread = embeddings.std(axis=0).mean()
+    size = np.sqrt(np.mean(embeddings**2))
+    rank = effective_rank(embeddings)
+    collapsed = not spread > 1e-4 * max(size, 1e-12) or rank < 1.5
+    if collapsed:
+        warnings.warn(
+            f"The features have collapsed: over {len(embeddings)} examples their standard deviation is {spread:.2g} "
+            f"beside a size of {size:.2g}, and their effective rank {rank:.1f} of {embeddings.shape[1]}. They cannot "
+            f"tell examples apart. Lower the learning rate, train longer, use a larger batch or temperature, or check "
+            f"that the examples differ at all."
+        )
+    return collapsed

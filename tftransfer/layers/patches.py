@@ -1,0 +1,100 @@
+"""Pictures as tokens: cutting into patches and projecting them."""
+
+import keras
+from keras import ops
+
+from tftransfer.layers.config import Configured, register
+
+
+def patchify(images, patch_size):
+    """Cuts pictures into square patches, row by row.
+
+    Args:
+        images: tensor `(batch, height, width, channels)`; height and width divisible by `patch_size`.
+        patch_size: side of a patch in pixels.
+
+    Returns:
+        Tensor `(batch, height / patch_size * width / patch_size, patch_size * patch_size * channels)`.
+
+    Example:
+
+    >>> tuple(patchify(keras.ops.ones((2, 8, 8, 3)), 4).shape)
+    (2, 4, 48)
+    """
+    _, h, w, c = images.shape
+    p = patch_size
+    x = ops.reshape(images, (-1, h // p, p, w // p, p, c))
+    x = ops.transpose(x, (0, 1, 3, 2, 4, 5))  # (b, rows, columns, p, p, c)
+    return ops.reshape(x, (-1, (h // p) * (w // p), p * p * c))
+
+
+def unpatchify(patches, image_shape):
+    """Puts patches back together: the inverse of `patchify`.
+
+    Args:
+        patches: tensor `(batch, tokens, patch_size * patch_size * channels)`.
+        image_shape: `(height, width, channels)`.
+
+    Returns:
+        Tensor `(batch, height, width, channels)`.
+
+    Example:
+
+    >>> x = keras.random.uniform((2, 8, 8, 3))
+    >>> bool(keras.ops.all(unpatchify(patchify(x, 2), (8, 8, 3)) == x))
+    True
+    """
+    h, w, c = image_shape
+    p = round((patches.shape[-1] // c) ** 0.5)
+    x = ops.reshape(patches, (-1, h // p, w // p, p, p, c))
+    x = ops.transpose(x, (0, 1, 3, 2, 4, 5))  # (b, rows, p, columns, p, c)
+    return ops.reshape(x, (-1, h, w, c))
+
+
+@register
+class PatchEmbedding(Configured, keras.layers.Layer):
+    """Projects each square patch of a picture to a token.
+
+    The same function as a convolution whose stride is its kernel size, computed as one matrix product.
+
+    Reference: Dosovitskiy et al., An Image is Worth 16x16 Words, 2020, https://arxiv.org/abs/2010.11929
+
+    Args:
+        patch_size: side of a patch in pixels.
+        width: size of a token.
+
+    Input shape: `(batch, height, width, channels)`. Output shape: `(batch, tokens, width)`.
+
+    Raises:
+        ValueError: when the picture does not divide into patches.
+
+    Example:
+
+    >>> tuple(PatchEmbedding(4, 16)(keras.ops.ones((2, 8, 8, 3))).shape)
+    (2, 4, 16)
+    """
+
+    def __init__(self, patch_size, width, **kwargs):
+        super().__init__(**kwargs)
+        self.patch_size = patch_size
+        self.width = width
+
+    def build(self, input_shape):
+        _, h, w, c = input_shape
+        p = self.patch_size
+        if h % p or w % p:
+            raise ValueError(
+                f"A picture of {h}×{w} pixels does not divide into patches of {p}×{p}. "
+                f"Choose a patch_size that divides both sides, or resize the pictures."
+            )
+        self.kernel = self.add_weight(shape=(p, p, c, self.width), initializer="glorot_uniform", name="kernel")
+        self.bias = self.add_weight(shape=(self.width,), initializer="zeros", name="bias")
+
+    def call(self, images):
+        patches = patchify(images, self.patch_size)  # (b, tokens, p·p·c)
+        kernel = ops.reshape(self.kernel, (patches.shape[-1], self.width))
+        return ops.matmul(patches, kernel) + self.bias  # (b, tokens, width)
+
+    def compute_output_shape(self, input_shape):
+        b, h, w, _ = input_shape
+        return (b, (h // self.patch_size) * (w // self.patch_size), self.width)

@@ -1,0 +1,94 @@
+"""What every task is: backbone → pool → head, as one Keras model."""
+
+import keras
+
+from tftransfer import placement, weights
+from tftransfer.layers import Configured, pool
+
+
+class Task(Configured, placement.PlacedModel):
+    """Base of all tasks: a `keras.Model` over `.backbone`, `.pool` and `.head`.
+
+    A subclass builds its head at the end of its `__init__` by `self._set_head(layer)`, and says its
+    `default_loss` and `default_metrics`.
+
+    Args:
+        backbone: a built `keras.Model`, or the path of a `.weights.h5` file that `pretrain` or
+            `weights.save_backbone` wrote: then the model is rebuilt, reloaded and checked, and a receipt printed.
+        pooling: how features become one vector: `"auto"` (mean), `"mean"`, `"max"` or `"flatten"`.
+        dropout: dropout rate between pool and head, in [0, 1).
+        augmentation: a Keras layer applied to the examples while training, such as `layers.RandomView(...)`.
+
+    Raises:
+        ValueError: for a backbone that is not a built Keras model with features, or a file that does not hold one.
+        OSError: when the file cannot be read.
+    """
+
+    def __init__(self, backbone, *, pooling="auto", dropout=0.0, augmentation=None, **kwargs):
+        rate = None
+        if not isinstance(backbone, keras.Model):
+            backbone, rate = _from_file(backbone)
+        _check(backbone, type(self).__name__)
+        if not 0 <= dropout < 1:
+            raise ValueError(f"dropout is a rate in [0, 1); received {dropout}.")
+        super().__init__(**kwargs)
+        self.backbone = backbone
+        self.pretraining_learning_rate = rate
+        self.pooling = pooling
+        self.dropout = dropout
+        self.augmentation = augmentation
+        self.pool = pool(backbone.output_shape, kind=pooling)
+        self.drop = keras.layers.Dropout(dropout, name="drop") if dropout else None
+        self.head = None
+        self.built = True  # everything is built here, so that there is no lazy state
+
+    def default_loss(self, one_hot=False):
+        """The loss that `finetune` compiles with."""
+        raise NotImplementedError("A task's default_loss() returns a Keras loss.")
+
+    def default_metrics(self, one_hot=False):
+        """The metrics that `finetune` compiles with; the first one chooses the best epoch."""
+        raise NotImplementedError("A task's default_metrics() returns a list of Keras metrics.")
+
+    def _set_head(self, head):
+        width = self.pool.compute_output_shape(self.backbone.output_shape)[-1]
+        if width is None:
+            raise ValueError(
+                f"The embeddings of {self.backbone.name!r} have no fixed size ({self.backbone.output_shape}), so no "
+                f'head can be built on them. Use pooling="auto", or give the backbone a fixed input shape.'
+            )
+        if not head.built:
+            head.build((None, width))
+        self._tracker.unlock()
+        if self.head is not None:
+            self._tracker.untrack(self.head)  # Keras goes on tracking a layer whose attribute is reassigned
+        self.head = head
+        self.compiled = False  # an optimizer compiled before knows nothing of the new head
+        self.train_function = self.test_function = self.predict_function = None
+
+    def embed(self, inputs, training=None):
+        """Embeddings `(batch, dim)`: what the head reads."""
+        return self.pool(self.backbone(inputs, training=training))
+
+    def call(self, inputs, training=None):
+        if self.augmentation is not None and training:
+            inputs = self.augmentation(inputs, training=True)
+        embeddings = self.embed(inputs, training=training)
+        if self.drop is not None:
+            embeddings = self.drop(embeddings, training=training)
+        return self.head(embeddings)
+
+
+def _from_file(path):
+    backbone, receipt = weights.load_backbone(path, return_receipt=True)
+    print(receipt.summary)
+    objective = weights.describe(path).objective or {}
+    return backbone, objective.get("learning_rate")
+
+
+def _check(backbone, where):
+    if not backbone.built or not isinstance(getattr(backbone, "output_shape", None), tuple):
+        raise ValueError(
+            f"{where} takes a built backbone with one output; {backbone.name!r} has no weights or no single output "
+            f"yet. Give its first layer a shape (keras.Input(...)), or call backbone.build((None, ...))."
+        )
