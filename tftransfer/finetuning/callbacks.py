@@ -1,0 +1,81 @@
+"""What watches a fine-tuning run: the best epoch over all stages, and a loss that is no number."""
+
+import math
+
+import keras
+import numpy as np
+
+__all__ = ["BestEpoch", "StopOnNaN"]
+
+_CHECK_EVERY = 50  # steps; reading the loss at each would make an accelerator wait
+
+
+class BestEpoch(keras.callbacks.Callback):
+    """Keeps the weights of the best epoch over all stages of a run, in memory.
+
+    Best by `monitor`; epochs that are equal in it (a small validation set) by the lower `val_loss`.
+
+    Args:
+        monitor: a logged name such as `"val_accuracy"`.
+        mode: `"max"` or `"min"`.
+    """
+
+    def __init__(self, monitor, mode):
+        super().__init__()
+        self.monitor = monitor
+        self.sign = 1.0 if mode == "max" else -1.0
+        self.epoch = None
+        self.value = None
+        self._score = None
+        self._saved = {}  # id -> (variable, value at the best epoch), of all that changed since
+        self._changing = []
+
+    def begin_stage(self, changing):
+        """Says which variables the next stage may change: they are all that has to be copied."""
+        self._changing = list(changing)
+        if self.epoch is not None:  # unchanged since the best epoch until now
+            for variable in self._changing:
+                self._saved.setdefault(id(variable), (variable, keras.ops.convert_to_numpy(variable)))
+
+    def on_epoch_end(self, epoch, logs=None):
+        logs = logs or {}
+        if self.monitor not in logs:
+            raise ValueError(
+                f"The best epoch is chosen by {self.monitor!r}, which is not among the figures of this run: "
+                f"{sorted(logs)}. Pass one of these as `monitor`."
+            )
+        score = (self.sign * float(logs[self.monitor]), -float(logs.get("val_loss", 0.0)))
+        if self._score is None or score > self._score:
+            self._score, self.epoch, self.value = score, epoch, float(logs[self.monitor])
+            self._saved = {id(v): (v, np.array(keras.ops.convert_to_numpy(v))) for v in self._changing}
+
+    def restore(self):
+        """Puts the weights of the best epoch back."""
+        for variable, value in self._saved.values():
+            variable.assign(value)
+
+
+class StopOnNaN(keras.callbacks.Callback):
+    """Raises `FloatingPointError` when the loss is no longer a finite number."""
+
+    def __init__(self, stage, rate):
+        super().__init__()
+        self.stage = stage
+        self.rate = rate
+
+    def on_train_batch_end(self, batch, logs=None):
+        if batch % _CHECK_EVERY == _CHECK_EVERY - 1:
+            self._check(logs, f"at step {batch + 1} of an epoch")
+
+    def on_epoch_end(self, epoch, logs=None):
+        self._check(logs, f"in epoch {epoch + 1}")
+
+    def _check(self, logs, where):
+        loss = float((logs or {}).get("loss", 0.0))
+        if not math.isfinite(loss):
+            raise FloatingPointError(
+                f"Stage {self.stage!r}: the training loss became {loss} {where}. The weights are of no use now: "
+                f"load them again, and lower the learning rate (it was {self.rate}) or lengthen the probe before "
+                f"this stage; if that does not help, look for targets or inputs of huge size, and with "
+                f"mixed_float16 use mixed_bfloat16 instead."
+            )

@@ -1,0 +1,84 @@
+"""Compiling a stage, or bringing back what an equal stage compiled before: tracing dominates short fine-tunes."""
+
+import json
+
+import keras
+
+__all__ = ["compile_stage", "kept_beside"]
+
+
+class Kept:
+    """What `finetune` keeps beside a model: opaque to Keras, so that it is neither tracked nor saved."""
+
+    def __init__(self):
+        self.compiled = {}  # key -> (attributes that compile and fit set, their trainable variables)
+        self.models = {}  # name -> helper model that shares the task's variables
+
+
+def kept_beside(model):
+    """The `Kept` of a model."""
+    return vars(model).setdefault("_finetuning", Kept())
+
+
+def compile_stage(model, *, optimizer, loss, metrics, jit_compile, reuse=True):
+    """Compiles a model for a stage and builds its optimizer, before the first step.
+
+    Keras fixes the trainable variables when it traces the training step, so each stage compiles afresh. Where an
+    equal stage (same configuration, trainable variables, optimizer, loss, metrics) has been compiled on this model
+    before, its traced functions come back instead, with the optimizer's variables as new: a second `finetune` on the
+    same task then costs its steps and nothing else.
+
+    Args:
+        model: a built model whose `trainable` flags are set.
+        optimizer: a fresh, unbuilt optimizer.
+        loss: Keras loss.
+        metrics: list of Keras metrics.
+        jit_compile: whether to use XLA.
+        reuse: False when something that no key can see differs (a hook that changes the model).
+
+    Returns:
+        Whether compiled functions were reused.
+    """
+    scope = model.scope() if hasattr(model, "scope") else getattr(model, "distribute_strategy").scope()
+    kept = kept_beside(model)
+    key = _key(model, optimizer, loss, metrics, jit_compile) if reuse else None
+    if key is not None and key in kept.compiled:
+        vars(model).update(kept.compiled[key])
+        model.stop_training = False
+        with scope:
+            _reset(model.optimizer, optimizer, model.trainable_variables)
+        return True
+    before = dict(vars(model))
+    with scope:
+        model.compile(optimizer=optimizer, loss=loss, metrics=metrics, jit_compile=jit_compile)
+        model.optimizer.build(model.trainable_variables)
+    model.make_train_function()
+    model.make_test_function()
+    if key is not None:
+        kept.compiled[key] = {
+            name: value for name, value in vars(model).items() if name not in before or before[name] is not value
+        }
+    return False
+
+
+def _reset(optimizer, fresh, variables):
+    """Gives a built optimizer the state that a fresh one has when it is built for the same variables."""
+    inner = getattr(optimizer, "inner_optimizer", optimizer)
+    fresh.build(variables)
+    for variable, new in zip(inner.variables, fresh.variables, strict=True):
+        variable.assign(new.value)
+
+
+def _key(model, optimizer, loss, metrics, jit_compile):
+    """A string that is equal for stages that trace to the same functions; None where that cannot be told."""
+    try:
+        parts = [
+            model.get_config(),
+            keras.saving.serialize_keras_object(optimizer)["config"],
+            [keras.saving.serialize_keras_object(part) for part in (loss, *metrics)],
+        ]
+        text = json.dumps(parts, sort_keys=True)
+    except (TypeError, ValueError, NotImplementedError, KeyError):
+        return None
+    flags = [layer.trainable for layer in model._flatten_layers()]
+    return text, type(optimizer), jit_compile, tuple(flags), tuple(id(v) for v in model.trainable_variables)
