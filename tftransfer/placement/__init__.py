@@ -6,12 +6,14 @@ Everything that differs between one device and replicas, and between TensorFlow 
 from tftransfer.placement.compilation import jit_compile
 from tftransfer.placement.jax_strategy import JaxStrategy
 from tftransfer.placement.model import PlacedModel
+from tftransfer.placement.normalization import adapt_batch_normalization
 from tftransfer.placement.replicas import all_gather, per_example, replica_id, replicas
 from tftransfer.placement.strategies import strategy
 
 __all__ = [
     "JaxStrategy",
     "PlacedModel",
+    "adapt_batch_normalization",
     "all_gather",
     "jit_compile",
     "per_example",

@@ -12,16 +12,19 @@ class JaxStrategy:
 
     Args:
         devices: names as `keras.distribution.list_devices()` gives them (`["cpu:0", "cpu:1"]`).
+        distribution: a `keras.distribution.DataParallel` over them, made here if not given.
 
     Attributes:
         distribution: the `keras.distribution.DataParallel`, or None with one device.
         num_replicas_in_sync: how many devices share a global batch.
     """
 
-    def __init__(self, devices):
+    def __init__(self, devices, *, distribution=None):
         self.devices = tuple(devices)
         self.num_replicas_in_sync = len(self.devices)
-        self.distribution = keras.distribution.DataParallel(devices=list(devices)) if len(devices) > 1 else None
+        if distribution is None and len(self.devices) > 1:
+            distribution = keras.distribution.DataParallel(devices=list(self.devices))
+        self.distribution = distribution
 
     def scope(self):
         """Context in which variables are laid out over the devices."""

@@ -1,7 +1,13 @@
 """PlacedModel: the `keras.Model` whose training is the same on one device and on many replicas."""
 
+import contextlib
+
 import keras
 
+from tftransfer.placement import steps
+from tftransfer.placement.loops import on_all_replicas
+from tftransfer.placement.normalization import adapt_batch_normalization
+from tftransfer.placement.optimizers import reduce_gradients_first
 from tftransfer.placement.replicas import replicas
 
 __all__ = ["PlacedModel"]
@@ -13,6 +19,11 @@ class PlacedModel(keras.Model):
     Build it inside `strategy.scope()` and use `compile`, `fit`, `evaluate` and `predict` as ever. A subclass that
     overrides `compute_loss` returns `self.scale_loss(loss)` from it; losses given to `compile`, `add_loss` and
     regularisers are scaled by Keras.
+
+    What it cures under several replicas, where stock Keras 3 fails or is off:
+    `steps_per_execution` above 1 and several machines (`loops.py`), batches that do not divide (`steps.py`), clipping
+    and overflow checks (`optimizers.py`), and `BatchNormalization` that still trains, which it synchronises.
+    On one device it leaves Keras's own path alone.
 
     Example:
         >>> import keras, tftransfer as tt
@@ -29,7 +40,96 @@ class PlacedModel(keras.Model):
         >>> history = model.fit(keras.ops.ones((8, 3)), verbose=0)
     """
 
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self._distribution = None  # on JAX: what the model was built under
+        if keras.backend.backend() == "jax":
+            self._distribution = keras.distribution.distribution()
+
     def scale_loss(self, loss):
         """`loss / replicas()`: replicas add their gradients up, so each brings its share of the mean."""
         count = replicas()
         return loss if count == 1 else loss / count
+
+    def scope(self):
+        """Context of the strategy that the model was built under: make its optimizer and new layers inside."""
+        if keras.backend.backend() == "tensorflow" and self._distribute_strategy is not None:
+            return self._distribute_strategy.scope()
+        return contextlib.nullcontext() if self._distribution is None else self._distribution.scope()
+
+    def compile(self, *args, **kwargs):
+        with self.scope():  # an optimizer or metric given by name is made here
+            super().compile(*args, **kwargs)
+
+    def compile_from_config(self, config):
+        """Compiles as a saved model was; Keras itself leaves that out where `compile` is overridden."""
+        with self.scope():
+            self.compile(**keras.saving.deserialize_keras_object(config))
+            if self.built and self.optimizer is not None:
+                self.optimizer.build(self.trainable_variables)
+
+    @property
+    def _on_replicas(self):
+        """Whether Keras's own training path is not enough."""
+        if keras.backend.backend() != "tensorflow":
+            return False
+        import tensorflow as tf
+
+        strategy = self.distribute_strategy
+        return strategy.num_replicas_in_sync > 1 or isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy)
+
+    def _check_variables(self):
+        """Raises where something was made outside the strategy's scope, which would train on one replica only."""
+        created_in_scope = self.distribute_strategy.extended.variable_created_in_scope
+        held = [*self.variables, *(self.optimizer.variables if self.optimizer else []), *self.metrics_variables]
+        outside = [v.path for v in held if not created_in_scope(v.value)]
+        if outside:
+            raise ValueError(
+                f"{len(outside)} variables of {self.name!r} were made outside the scope of its strategy "
+                f"({type(self.distribute_strategy).__name__}). Received, among them: {outside[:5]}. Make backbone, "
+                "model, optimizer and metrics inside `with strategy.scope():` (or `with model.scope():`), or name "
+                "the optimizer and metrics by a string."
+            )
+
+    def train_step(self, *args):
+        if self._on_replicas:
+            return steps.train_step(self, *args)
+        return super().train_step(*args)
+
+    def test_step(self, *args):
+        if self._on_replicas:
+            return steps.test_step(self, *args)
+        return super().test_step(*args)
+
+    def make_train_function(self, force=False):
+        if self.train_function is not None and not force:
+            return self.train_function
+        with self.scope():
+            if self._on_replicas:
+                adapt_batch_normalization(self)
+                reduce_gradients_first(self.optimizer)
+            if self.built and not self.optimizer.built:  # inside the traced step it would be traced twice
+                self.optimizer.build(self.trainable_variables)
+        if not self._on_replicas:
+            return super().make_train_function(force)
+        self.train_function = on_all_replicas(self, self.train_step)
+        return self.train_function
+
+    def make_test_function(self, force=False):
+        if self.test_function is not None and not force:
+            return self.test_function
+        if not self._on_replicas:
+            return super().make_test_function(force)
+        self.test_function = on_all_replicas(self, self.test_step)
+        return self.test_function
+
+    def _maybe_symbolic_build(self, iterator=None, data_batch=None):
+        """Builds from this machine's first batch; stock Keras reduces it over the replicas, which fails."""
+        if self._on_replicas:
+            self._check_variables()
+        if self._on_replicas and iterator is not None:
+            local = self.distribute_strategy.experimental_local_results
+            _, _, batches = next(iter(iterator))
+            data_batch = keras.tree.map_structure(lambda v: None if v is None else local(v)[0], next(batches))
+            iterator = None
+        return super()._maybe_symbolic_build(iterator, data_batch)

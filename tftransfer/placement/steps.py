@@ -1,0 +1,57 @@
+"""One training and one test step of a replica, exact also where replicas hold different numbers of examples.
+
+`tf.distribute` splits a last batch of 9 over two replicas of a batch of 16 into 8 and 1, and one of 5 into 5 and 0;
+stock Keras then averages the two means, so that one example weighs as much as eight, and zero examples give NaN.
+"""
+
+import keras
+
+from tftransfer.placement.replicas import replicas, rows_before_and_total
+
+__all__ = ["test_step", "train_step"]
+
+
+def _rows(x):
+    first = next(leaf for leaf in keras.tree.flatten(x) if leaf is not None)
+    return keras.ops.shape(first)[0]
+
+
+def _share_of_batch(loss, rows):
+    """`loss` (mean over `rows` / replicas) weighed so that the sum over replicas is the mean over the global batch."""
+    if isinstance(rows, int):  # a static shape: the same number on every replica
+        return loss
+    _, total = rows_before_and_total(rows)
+    weight = keras.ops.cast(rows * replicas(), loss.dtype) / keras.ops.cast(total, loss.dtype)
+    return loss * weight
+
+
+def _forward(model, data, training):
+    x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+    y_pred = model(x, training=training) if model._call_has_training_arg else model(x)
+    loss = model.compute_loss(x=x, y=y, y_pred=y_pred, sample_weight=sample_weight, training=training)
+    rows = _rows(x)
+    if not isinstance(rows, int):
+        loss = keras.ops.where(rows > 0, loss, keras.ops.zeros_like(loss))
+    model._loss_tracker.update_state(loss * replicas(), sample_weight=rows)
+    return loss, rows, (x, y, y_pred, sample_weight)
+
+
+def train_step(model, data):
+    """Forward, backward and update of one replica; returns its metrics."""
+    import tensorflow as tf
+
+    with tf.GradientTape() as tape:
+        loss, rows, batch = _forward(model, data, training=True)
+        loss = model.optimizer.scale_loss(_share_of_batch(loss, rows))
+    variables = model.trainable_variables
+    model.optimizer.apply(tape.gradient(loss, variables), variables)
+    return model.compute_metrics(*batch)
+
+
+def test_step(model, data):
+    """Forward of one replica without training; returns its metrics."""
+    _, _, batch = _forward(model, data, training=False)
+    return model.compute_metrics(*batch)
+
+
+test_step.__test__ = False  # a step, not a test to be collected
