@@ -74,8 +74,8 @@ class StopOnNaN(keras.callbacks.Callback):
         loss = float((logs or {}).get("loss", 0.0))
         if not math.isfinite(loss):
             raise FloatingPointError(
-                f"Stage {self.stage!r}: the training loss became {loss} {where}. The weights are of no use now: "
-                f"load them again, and lower the learning rate (it was {self.rate}) or lengthen the probe before "
-                f"this stage; if that does not help, look for targets or inputs of huge size, and with "
-                f"mixed_float16 use mixed_bfloat16 instead."
+                f"Stage {self.stage!r}: the training loss became {loss} {where}. The weights are of no use "
+                f"now: load them again, and lower the learning rate (it was {self.rate}) or lengthen the "
+                "probe before this stage; if that does not help, look for targets or inputs of huge size, "
+                "and with mixed_float16 use mixed_bfloat16 instead."
             )

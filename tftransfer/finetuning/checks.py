@@ -7,7 +7,7 @@ from tftransfer.data.dataset_batches import columns_of, is_dataset
 from tftransfer.finetuning.freezing import trainable_paths
 from tftransfer.policies import Policy, Stage, full, linear_probe
 
-__all__ = ["check_data", "check_policy", "check_task", "is_one_hot"]
+__all__ = ["check_data", "check_policy", "check_task", "count_steps", "is_one_hot"]
 
 
 def check_task(task):
@@ -20,18 +20,21 @@ def check_task(task):
             f"{type(task).__name__}, which has no {', '.join(missing) or 'Keras model in it'}."
         )
     if not task.built:
-        raise ValueError(f"The task {task.name!r} is not built, so it has no weights yet. Call it on a batch first.")
+        raise ValueError(
+            f"The task {task.name!r} is not built, so it has no weights yet. Call it on a batch first."
+        )
 
 
 def check_policy(policy, task):
-    """The policy to run; each stage whose variables are known already is resolved, so that a mistake shows now."""
+    """The policy to run; each stage whose variables are known is resolved, so that a mistake shows now."""
     if policy is None:
         policy = linear_probe() + full()
     if isinstance(policy, Stage):
         policy = Policy([policy])
     if not isinstance(policy, Policy):
         raise ValueError(
-            f"policy must be a tftransfer.policies.Policy, such as linear_probe(5) + full(20); received {policy!r}."
+            "policy must be a tftransfer.policies.Policy, such as linear_probe(5) + full(20); received "
+            f"{policy!r}."
         )
     for stage in policy:
         if stage.prepare is not None:
@@ -77,3 +80,19 @@ def is_one_hot(data):
         return len(shape) == 2 and shape[1] > 1
     batched = data_module.is_batched(data)
     return len(shape) == 1 + batched and shape[-1] is not None and shape[-1] > 1
+
+
+def count_steps(data, *, batch_size, input_shape):
+    """Batches in a pass over the data; counted in one pass where a `tf.data.Dataset` does not know.
+
+    Raises:
+        ValueError: for a dataset without end.
+    """
+    shape = {"batch_size": batch_size, "input_shape": input_shape}
+    steps = data_module.steps_per_epoch(data, **shape)
+    if steps is None and int(data.cardinality()) == -1:  # endless
+        raise ValueError(
+            "The tf.data.Dataset has no end (it was repeated), so that an epoch has no length. Leave "
+            ".repeat() out, or say how many steps make an epoch: dataset.take(steps)."
+        )
+    return steps or sum(1 for _ in data_module.batches(data, **shape))

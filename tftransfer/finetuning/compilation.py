@@ -1,5 +1,6 @@
-"""Compiling a stage, or bringing back what an equal stage compiled before: tracing dominates short fine-tunes."""
+"""Compiling a stage, or bringing back what an equal stage compiled: tracing dominates short runs."""
 
+import contextlib
 import json
 
 import keras
@@ -23,10 +24,10 @@ def kept_beside(model):
 def compile_stage(model, *, optimizer, loss, metrics, jit_compile, reuse=True):
     """Compiles a model for a stage and builds its optimizer, before the first step.
 
-    Keras fixes the trainable variables when it traces the training step, so each stage compiles afresh. Where an
-    equal stage (same configuration, trainable variables, optimizer, loss, metrics) has been compiled on this model
-    before, its traced functions come back instead, with the optimizer's variables as new: a second `finetune` on the
-    same task then costs its steps and nothing else.
+    Keras fixes the trainable variables when it traces the training step, so each stage compiles afresh. Where
+    an equal stage (same configuration, trainable variables, optimizer, loss, metrics) has been compiled on
+    this model before, its traced functions come back instead, with the optimizer's variables as new: a second
+    `finetune` on the same task then costs its steps and nothing else.
 
     Args:
         model: a built model whose `trainable` flags are set.
@@ -39,7 +40,7 @@ def compile_stage(model, *, optimizer, loss, metrics, jit_compile, reuse=True):
     Returns:
         Whether compiled functions were reused.
     """
-    scope = model.scope() if hasattr(model, "scope") else getattr(model, "distribute_strategy").scope()
+    scope = model.scope() if hasattr(model, "scope") else contextlib.nullcontext()
     kept = kept_beside(model)
     key = _key(model, optimizer, loss, metrics, jit_compile) if reuse else None
     if key is not None and key in kept.compiled:
@@ -56,7 +57,9 @@ def compile_stage(model, *, optimizer, loss, metrics, jit_compile, reuse=True):
     model.make_test_function()
     if key is not None:
         kept.compiled[key] = {
-            name: value for name, value in vars(model).items() if name not in before or before[name] is not value
+            name: value
+            for name, value in vars(model).items()
+            if name not in before or before[name] is not value
         }
     return False
 
@@ -74,10 +77,10 @@ def _key(model, optimizer, loss, metrics, jit_compile):
     try:
         parts = [
             model.get_config(),
-            keras.saving.serialize_keras_object(optimizer)["config"],
+            {**optimizer.get_config(), "name": None},  # Keras numbers the names
             [keras.saving.serialize_keras_object(part) for part in (loss, *metrics)],
         ]
-        text = json.dumps(parts, sort_keys=True)
+        text = json.dumps(parts, sort_keys=True, default=keras.saving.serialize_keras_object)
     except (TypeError, ValueError, NotImplementedError, KeyError):
         return None
     flags = [layer.trainable for layer in model._flatten_layers()]

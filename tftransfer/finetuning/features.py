@@ -1,4 +1,4 @@
-"""A frozen backbone runs once per example: its embeddings are computed beforehand, and the head trains on these."""
+"""A frozen backbone runs once per example: the head trains on embeddings computed beforehand."""
 
 import keras
 import numpy as np
@@ -107,15 +107,17 @@ def callbacks_of(task, model, callbacks, verbose, epochs, steps):
 def why_not(task, data):
     """Why the embeddings of a task, as its flags now stand, cannot be computed beforehand; None if they can.
 
-    They can when the data are arrays and everything before the head stands still: no variable is trained, no BatchNormalization is live,
-    and nothing draws random numbers (augmentation, dropout).
+    They can when the data are arrays and everything before the head stands still: no variable is trained, no
+    BatchNormalization is live, and nothing draws random numbers (augmentation, dropout).
     """
     if is_dataset(data):
         return "a tf.data.Dataset may give other examples in every epoch"
     own = type(task)
     if not isinstance(task, Task) or own.call is not Task.call or own.embed is not Task.embed:
         return f"{own.__name__} has a call of its own"
-    if any(getattr(own, name) is not getattr(Task, name) for name in ("compute_loss", "train_step", "test_step")):
+    if any(
+        getattr(own, name) is not getattr(Task, name) for name in ("compute_loss", "train_step", "test_step")
+    ):
         return f"{own.__name__} has a training step or loss of its own"
     if task.augmentation is not None:
         return "examples are augmented"

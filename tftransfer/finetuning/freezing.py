@@ -13,8 +13,8 @@ __all__ = ["Applied", "apply_stage", "trainable_paths", "variable_paths"]
 def variable_paths(task):
     """The task's variables by the paths that policies speak of: `backbone/...`, `pool/...`, `head/...`.
 
-    Each path is the part of the task, then the chain of layer names inside it, then the variable's name. What lies
-    in none of the three parts has the path that `weights.variable_paths` gives it.
+    Each path is the part of the task, then the chain of layer names inside it, then the variable's name. What
+    lies in none of the three parts has the path that `weights.variable_paths` gives it.
 
     Args:
         task: a built task (or any `keras.Model` with `.backbone` and `.head`).
@@ -47,7 +47,7 @@ def trainable_paths(task):
 
 @dataclasses.dataclass(frozen=True)
 class Applied:
-    """What a stage does to a task: the multiplier of each variable that moves, counts, and BatchNormalization."""
+    """What a stage does to a task: which variables move, how many parameters, BatchNormalization."""
 
     multipliers: dict  # path -> multiplier, of the variables that move
     trained: int  # parameters
@@ -65,7 +65,8 @@ class Applied:
             return f"{text}, BatchNorm in inference mode (all {count})"
         if not self.batch_norm_frozen:
             return f"{text}, BatchNorm live (all {count})"
-        return f"{text}, BatchNorm live ({self.batch_norm_live}) and in inference mode ({self.batch_norm_frozen})"
+        modes = f"live ({self.batch_norm_live}) and in inference mode ({self.batch_norm_frozen})"
+        return f"{text}, BatchNorm {modes}"
 
 
 def apply_stage(stage, task):
@@ -82,7 +83,8 @@ def apply_stage(stage, task):
         An `Applied`.
 
     Raises:
-        ValueError: when a pattern is found in no path, a variable is not covered, or nothing would be trained.
+        ValueError: when a pattern is found in no path, a variable is not covered, or nothing would be
+            trained.
     """
     task.trainable = True  # also what was frozen by hand; what was made untrainable stays so
     paths = trainable_paths(task)
@@ -91,7 +93,7 @@ def apply_stage(stage, task):
 
     _flag(task, moves)
     live, still = _set_batch_norm(stage.batch_norm, task, moves)
-    for path, variable in paths.items():
+    for variable in paths.values():
         variable.trainable = moves[id(variable)]
     trained = sum(int(np.prod(v.shape)) for v in paths.values() if moves[id(v)])
     total = sum(int(np.prod(v.shape)) for v in task.weights)
@@ -110,7 +112,7 @@ def _flag(layer, moves):
 
 
 def _set_batch_norm(mode, task, moves):
-    """Puts each BatchNormalization into training or inference mode; returns how many are live, and how many not."""
+    """Puts each BatchNormalization into training or inference mode; returns how many are in each."""
     in_backbone = {id(layer) for layer in task.backbone._flatten_layers()}
     live = still = 0
     before = True  # whether the last layer with variables before this one moves

@@ -37,8 +37,9 @@ def make_optimizer(rate, *, schedule, steps, optimizer=None, callbacks=()):
 
     Args:
         rate: the peak rate, or a `LearningRateSchedule` that is used as it is.
-        schedule: `"cosine"`: linear warm-up over the first tenth of the steps, then cosine to 0; `"constant"`. A
-            callback that sets the rate (`LearningRateScheduler`, `ReduceLROnPlateau`) needs, and gets, a constant one.
+        schedule: `"cosine"`: linear warm-up over the first tenth of the steps, then cosine to 0;
+            `"constant"`. A callback that sets the rate (`LearningRateScheduler`, `ReduceLROnPlateau`) needs,
+            and gets, a constant one.
         steps: optimizer steps of the stage.
         optimizer: the user's optimizer, whose configuration is copied; None for Adam.
         callbacks: the user's callbacks.

@@ -1,17 +1,20 @@
-"""finetune(): runs the stages of a policy one after another, each freshly compiled, as one continuous history."""
+"""finetune(): runs the stages of a policy, each freshly compiled, as one continuous history."""
 
 import keras
 
 from tftransfer import data as data_module
 from tftransfer import placement
+from tftransfer.data.dataset_batches import is_dataset
 from tftransfer.finetuning import features
 from tftransfer.finetuning.callbacks import BestEpoch, StopOnNaN
-from tftransfer.finetuning.checks import check_data, check_policy, check_task, is_one_hot
+from tftransfer.finetuning.checks import check_data, check_policy, check_task, count_steps, is_one_hot
 from tftransfer.finetuning.compilation import compile_stage
 from tftransfer.finetuning.freezing import apply_stage
 from tftransfer.finetuning.rates import make_optimizer, stage_rate
 
 __all__ = ["finetune"]
+
+_VALIDATION_BATCH = 128  # no gradients are kept, so that a larger batch than in training fits
 
 
 def finetune(
@@ -29,14 +32,15 @@ def finetune(
 ):
     """Fine-tunes a task on labelled data, stage by stage.
 
-    For each stage of the policy: sets which variables move, compiles afresh with the task's default loss and metrics,
-    prints one line that says what is trained, how fast and what BatchNormalization does, and fits. With
-    `validation_data` the weights of the best epoch over *all* stages are put back at the end. While the whole
-    backbone is frozen its embeddings are computed once and the head is trained on these: same result, sooner.
+    For each stage of the policy: sets which variables move, compiles afresh with the task's default loss and
+    metrics, prints one line that says what is trained, how fast and what BatchNormalization does, and fits.
+    With `validation_data` the weights of the best epoch over *all* stages are put back at the end. While the
+    whole backbone is frozen its embeddings are computed once and the head is trained on these: same result,
+    sooner.
 
-    What it does can be done by hand: set `trainable`, `compile`, `fit`. Afterwards the task stays compiled, and its
-    `trainable` flags stay, as the last stage left them; the policy alone decides about them, whatever was set
-    before. (`task.trainable = True` and a fresh `compile` free everything again.)
+    What it does can be done by hand: set `trainable`, `compile`, `fit`. Afterwards the task stays compiled,
+    and its `trainable` flags stay, as the last stage left them; the policy alone decides about them, whatever
+    was set before. (`task.trainable = True` and a fresh `compile` free everything again.)
 
     Args:
         task: a `tasks.Task`.
@@ -47,18 +51,19 @@ def finetune(
         callbacks: `keras.callbacks.Callback`s, for every stage. One that sets the learning rate
             (`LearningRateScheduler`, `ReduceLROnPlateau`) gets a constant rate instead of the cosine.
         verbose: 0 silent, 1 progress bars, 2 a line per epoch; `"auto"` is 1.
-        optimizer: a `keras.optimizers.Optimizer` whose configuration each stage copies; default Adam. Its learning
-            rate serves the stages that give none.
-        monitor: the figure that chooses the best epoch; `"auto"` is the task's first metric on the validation data.
+        optimizer: a `keras.optimizers.Optimizer` whose configuration each stage copies; default Adam. Its
+            learning rate serves the stages that give none.
+        monitor: the figure that chooses the best epoch; `"auto"` is the task's first metric on the validation
+            data.
         seed: of the order of the examples.
 
     Returns:
-        A `keras.callbacks.History` with the epochs of all stages numbered on, and the attributes `stages` (a dict
-        per stage) and `best_epoch` (its number in `epoch`; None without validation data).
+        A `keras.callbacks.History` with the epochs of all stages numbered on, and the attributes `stages` (a
+        dict per stage) and `best_epoch` (its number in `epoch`; None without validation data).
 
     Raises:
-        ValueError: before any step, for data that do not fit the task, a pattern that is found in no variable path,
-            or a stage that would train nothing.
+        ValueError: before any step, for data that do not fit the task, a pattern that is found in no variable
+            path, or a stage that would train nothing.
         FloatingPointError: when the loss is no longer a finite number.
 
     Example:
@@ -100,8 +105,16 @@ class _Run:
         lower = any(word in monitor for word in ("loss", "error", "mse", "mae", "rmse"))
         return BestEpoch(monitor, "min" if lower else "max")
 
-    def _batches(self, data, shape, **options):
-        return data_module.batches(data, batch_size=self.batch_size, seed=self.seed, input_shape=shape, **options)
+    def _training_batches(self, data, shape, start=0):
+        """Batches without end: one pipeline for all epochs of a stage, its order fixed by the seed."""
+        start = 0 if is_dataset(data) else start
+        options = {"shuffle": True, "repeat": True, "start": start, "seed": self.seed, "input_shape": shape}
+        return data_module.batches(data, batch_size=self.batch_size, **options)
+
+    def _validation_batches(self, data, shape):
+        return data_module.batches(
+            data, batch_size=max(self.batch_size, _VALIDATION_BATCH), input_shape=shape
+        )
 
     def run_stage(self, stage, title):
         """Runs one stage and appends its epochs to the history."""
@@ -110,9 +123,7 @@ class _Run:
             applied = apply_stage(stage, self.task)
             why_not = features.why_not(self.task, self.data)
             shape = self.task.backbone.input_shape[1:]
-            steps_per_epoch = data_module.steps_per_epoch(
-                self.data, batch_size=self.batch_size, input_shape=shape
-            ) or sum(1 for _ in self._batches(self.data, shape))
+            steps_per_epoch = count_steps(self.data, batch_size=self.batch_size, input_shape=shape)
             rate, origin = stage_rate(stage, self.task, self.optimizer)
             optimizer, words = make_optimizer(
                 rate,
@@ -130,7 +141,9 @@ class _Run:
         finally:
             if undo is not None:
                 undo()
-        self.history.stages.append({"name": stage.name, "epochs": done, "learning_rate": rate, **vars(applied)})
+        self.history.stages.append(
+            {"name": stage.name, "epochs": done, "learning_rate": rate, **vars(applied)}
+        )
 
     def _fit(self, stage, rate, optimizer, steps_per_epoch, on_embeddings):
         compiled = {
@@ -146,7 +159,8 @@ class _Run:
             embedder, model = features.helpers(self.task)
             compile_stage(model, optimizer=self.task.optimizer, **compiled)
             data, validation = (
-                part and features.embed(embedder, part, self.batch_size, self.verbose) for part in (data, validation)
+                part and features.embed(embedder, part, self.batch_size, self.verbose)
+                for part in (data, validation)
             )
             shape = self.task.pool.compute_output_shape(self.task.backbone.output_shape)[1:]
         first = len(self.history.epoch)
@@ -158,8 +172,9 @@ class _Run:
         if model is not self.task:
             watching = features.callbacks_of(self.task, model, watching, self.verbose, last, steps_per_epoch)
         fitted = model.fit(
-            self._batches(data, shape, shuffle=True),
-            validation_data=None if validation is None else self._batches(validation, shape),
+            self._training_batches(data, shape, start=first * steps_per_epoch),
+            validation_data=None if validation is None else self._validation_batches(validation, shape),
+            steps_per_epoch=steps_per_epoch,
             initial_epoch=first,
             epochs=last,
             callbacks=watching,
@@ -179,8 +194,8 @@ class _Run:
             self.history.best_epoch = self.best.epoch
             if self.verbose:
                 print(
-                    f"Kept the weights of epoch {self.best.epoch + 1} of {len(self.history.epoch)}, the best by "
-                    f"{self.best.monitor} ({self.best.value:.4f})."
+                    f"Kept the weights of epoch {self.best.epoch + 1} of {len(self.history.epoch)}, the best "
+                    f"by {self.best.monitor} ({self.best.value:.4f})."
                 )
         self.history.set_model(self.task)
         self.task.history = self.history

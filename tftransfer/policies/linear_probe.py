@@ -6,15 +6,16 @@ __all__ = ["linear_probe"]
 
 
 def linear_probe(epochs=10, *, learning_rate=1e-3):
-    """Trains the head with the backbone frozen: cheap, safe with few labels, and the right first stage of a chain.
+    """Trains the head with the backbone frozen: cheap, safe with few labels, the right start of a chain.
 
-    A head that starts from random numbers sends large, meaningless gradients into the backbone; after a probe it no
-    longer does (LP-FT): `linear_probe() + full()` keeps more of what was pretrained than `full()` alone, above all
-    on data unlike the labelled ones. The backbone's BatchNormalization runs in inference mode and its statistics do
-    not move. `finetune` runs the frozen backbone once per example, not once per epoch, where it can.
+    A head that starts from random numbers sends large, meaningless gradients into the backbone; after a probe
+    it no longer does (LP-FT): `linear_probe() + full()` keeps more of what was pretrained than `full()`
+    alone, above all on data unlike the labelled ones. The backbone's BatchNormalization runs in inference
+    mode and its statistics do not move. `finetune` runs the frozen backbone once per example, not once per
+    epoch, where it can.
 
-    Reference: Kumar et al., "Fine-Tuning can Distort Pretrained Features and Underperform Out-of-Distribution", 2022,
-    https://arxiv.org/abs/2202.10054
+    Reference: Kumar et al., "Fine-Tuning can Distort Pretrained Features and Underperform
+    Out-of-Distribution", 2022, https://arxiv.org/abs/2202.10054
 
     Args:
         epochs: passes over the labelled data.

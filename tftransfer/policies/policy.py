@@ -13,26 +13,29 @@ _SCHEDULES = ("cosine", "constant")
 
 @dataclasses.dataclass(frozen=True)
 class Stage:
-    """One stage of fine-tuning: *regex on variable path → learning-rate multiplier*, epochs and a learning rate.
+    """One stage of fine-tuning: *regex on variable path → learning-rate multiplier*, epochs, learning rate.
 
     A variable moves with `learning_rate × multiplier`; 0 freezes it. Paths begin with the part of the task:
-    `"backbone/..."`, `"pool/..."`, `"head/..."` (`tftransfer.finetuning.variable_paths(task)` lists them). The first
-    pattern that is found in a path (`re.search`) decides; a variable that no pattern covers, a pattern that is found
-    in no path and a stage that trains nothing are errors.
+    `"backbone/..."`, `"pool/..."`, `"head/..."` (`tftransfer.finetuning.variable_paths(task)` lists them).
+    The first pattern that is found in a path (`re.search`) decides; a variable that no pattern covers, a
+    pattern that is found in no path and a stage that trains nothing are errors.
 
     Args:
         name: what the stage is called in summaries and in the history.
-        multipliers: `{regex: multiplier}` in order, or a function of the task that returns such a dict (for rules that
-            depend on the depth of the backbone).
+        multipliers: `{regex: multiplier}` in order, or a function of the task that returns such a dict (for
+            rules that depend on the depth of the backbone).
         epochs: passes over the data.
-        learning_rate: rate of a variable with multiplier 1, reached after the warm-up. None: that of the `optimizer`
-            given to `finetune`, else a tenth of pretraining's (`task.pretraining_learning_rate`), else 1e-4.
-        schedule: `"cosine"` (linear warm-up over the first tenth of the steps, then cosine to 0) or `"constant"`.
-        batch_norm: `"auto"`: a BatchNormalization layer of which nothing is trained runs in inference mode and keeps
-            its statistics, any other is live; `"frozen"`: every one in the backbone runs in inference mode, its scale
-            and offset still following `multipliers`; `"live"`: every one uses and updates batch statistics.
-        prepare: function of the task, called before the stage compiles (to insert adapters, to add a penalty); what
-            it returns, if anything, is called without arguments when the stage has ended.
+        learning_rate: rate of a variable with multiplier 1, reached after the warm-up. None: that of the
+            `optimizer` given to `finetune`, else a tenth of pretraining's (`task.pretraining_learning_rate`),
+            else 1e-4.
+        schedule: `"cosine"` (linear warm-up over the first tenth of the steps, then cosine to 0) or
+            `"constant"`.
+        batch_norm: `"auto"`: a BatchNormalization layer of which nothing is trained runs in inference mode
+            and keeps its statistics, any other is live; `"frozen"`: every one in the backbone runs in
+            inference mode, its scale and offset still following `multipliers`; `"live"`: every one uses and
+            updates batch statistics.
+        prepare: function of the task, called before the stage compiles (to insert adapters, to add a
+            penalty); what it returns, if anything, is called without arguments when the stage has ended.
 
     Raises:
         ValueError: for a number out of range, a broken regex or an unknown mode.
@@ -55,11 +58,14 @@ class Stage:
 
     def __post_init__(self):
         if not isinstance(self.epochs, int) or isinstance(self.epochs, bool) or self.epochs < 1:
-            raise ValueError(f"{self.name}: epochs must be an integer of at least 1; received {self.epochs!r}.")
+            raise ValueError(
+                f"{self.name}: epochs must be an integer of at least 1; received {self.epochs!r}."
+            )
         rate = self.learning_rate
         if rate is not None and not (isinstance(rate, (int, float)) and math.isfinite(rate) and rate > 0):
             raise ValueError(
-                f"{self.name}: learning_rate must be a number above 0, or None to derive it; received {rate!r}."
+                f"{self.name}: learning_rate must be a number above 0, or None to derive it; received "
+                f"{rate!r}."
             )
         for value, known, what in (
             (self.schedule, _SCHEDULES, "schedule"),
@@ -81,7 +87,8 @@ class Stage:
             `{path: multiplier}` in the order of `paths`.
 
         Raises:
-            ValueError: for a pattern found in no path, a path without a pattern, or when every multiplier is 0.
+            ValueError: for a pattern found in no path, a path without a pattern, or when every multiplier is
+                0.
         """
         rules = self.multipliers
         if callable(rules):
@@ -100,8 +107,9 @@ class Stage:
             value = next((value for pattern, value in rules.items() if re.search(pattern, path)), None)
             if value is None:
                 raise ValueError(
-                    f"Stage {self.name!r}: no pattern covers the variable {path!r}; the patterns are {list(rules)}. "
-                    f"Say what shall happen to it, or end with a catch-all: {{..., '.*': 0.0}} freezes the rest."
+                    f"Stage {self.name!r}: no pattern covers the variable {path!r}; the patterns are "
+                    f"{list(rules)}. Say what shall happen to it, or end with a catch-all: "
+                    f"{{..., '.*': 0.0}} freezes the rest."
                 )
             resolved[path] = float(value)
         if not any(resolved.values()):
@@ -142,7 +150,9 @@ class Policy:
             raise ValueError("A policy needs at least one Stage; received none.")
         for stage in self.stages:
             if not isinstance(stage, Stage):
-                raise ValueError(f"A policy is made of Stage objects; received {stage!r}. Chain policies with +.")
+                raise ValueError(
+                    f"A policy is made of Stage objects; received {stage!r}. Chain policies with +."
+                )
 
     @property
     def epochs(self):
