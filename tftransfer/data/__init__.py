@@ -1,0 +1,30 @@
+"""Data: loading examples, looking at them, and turning them into batches for `keras.Model.fit`."""
+
+from tftransfer.data.array_batches import NumpyBatches
+from tftransfer.data.batches import batches, steps_per_epoch
+from tftransfer.data.checks import check_examples
+from tftransfer.data.dataset_batches import is_batched
+from tftransfer.data.digits import load_digits
+from tftransfer.data.examples import Examples
+from tftransfer.data.folders import load_folder
+from tftransfer.data.labels import check_labels
+from tftransfer.data.npz import load_npz
+from tftransfer.data.sources import load
+from tftransfer.data.tfds import load_tfds
+from tftransfer.data.views import two_views
+
+__all__ = [
+    "Examples",
+    "NumpyBatches",
+    "batches",
+    "check_examples",
+    "check_labels",
+    "is_batched",
+    "load",
+    "load_digits",
+    "load_folder",
+    "load_npz",
+    "load_tfds",
+    "steps_per_epoch",
+    "two_views",
+]
