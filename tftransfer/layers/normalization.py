@@ -10,10 +10,11 @@ __all__ = ["batch_normalization"]
 def batch_normalization(name, *, epsilon=1e-5):
     """Makes a plain `keras.layers.BatchNormalization` that forgets quickly and counts the whole global batch.
 
-    `y = gamma * (x - mean) / sqrt(variance + epsilon) + beta`, over the last axis. The moving statistics keep 0.9 of
-    their value in each step: Keras's own 0.99 leaves them unconverged in runs of a few hundred steps, and inference
-    is then wrong although training looks well. Under a strategy with several replicas the statistics are those of
-    the global batch, so call this inside `strategy.scope()`. (On JAX a step sees the global batch anyway.)
+    `y = gamma * (x - mean) / sqrt(variance + epsilon) + beta`, one mean and variance for each channel (last
+    axis). The moving statistics keep 0.9 of their value in each step: Keras's own 0.99 leaves them
+    unconverged in runs of a few hundred steps, and inference is then wrong although training looks well.
+    Under a strategy with several replicas the statistics are those of the global batch, so call this inside
+    `strategy.scope()`. (On JAX a step sees the global batch anyway.)
 
     Reference: Ioffe & Szegedy, Batch Normalization, 2015, https://arxiv.org/abs/1502.03167
 
@@ -31,4 +32,6 @@ def batch_normalization(name, *, epsilon=1e-5):
     ('stem_norm', 0.9, False)
     """
     synchronized = placement.replicas() > 1  # never on JAX, where Keras raises on True
-    return keras.layers.BatchNormalization(momentum=0.9, epsilon=epsilon, synchronized=synchronized, name=name)
+    return keras.layers.BatchNormalization(
+        momentum=0.9, epsilon=epsilon, synchronized=synchronized, name=name
+    )

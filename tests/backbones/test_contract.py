@@ -1,0 +1,165 @@
+"""What every backbone builder owes to objectives, tasks, policies and weights files."""
+
+import functools
+import inspect
+import re
+
+import keras
+import numpy as np
+import pytest
+
+from tftransfer import backbones
+
+BUILDERS = [getattr(backbones, name) for name in backbones.__all__]
+SHAPES = [(8, 8, 1), (28, 28, 1), (32, 32, 3)]
+
+# A chain of sixteen bottleneck blocks is the same code as resnet18's, and slow to build, trace and compile.
+SLOW = [backbones.resnet50]
+TRAINED = [pytest.param(b, marks=pytest.mark.slow if b in SLOW else (), id=b.__name__) for b in BUILDERS]
+
+every_builder = pytest.mark.parametrize("build", BUILDERS, ids=backbones.__all__)
+
+
+@functools.cache
+def built(build, shape=(8, 8, 1)):
+    """A model that several tests read; those that train build their own."""
+    return build(shape)
+
+
+def pictures(shape, rows=4):
+    return np.random.default_rng(0).random((rows, *shape), dtype="float32")
+
+
+def train_one_step(model, **compile_options):
+    """One step towards random features; returns the paths of the trainable variables that it did not move."""
+    x = pictures(model.input_shape[1:])
+    target = np.random.default_rng(1).normal(size=model(x[:1]).shape[1:]).astype("float32")
+    before = [np.copy(v.numpy()) for v in model.trainable_variables]
+    model.compile(keras.optimizers.SGD(10.0), loss="mse", **compile_options)
+    loss = model.train_on_batch(x, np.stack([target] * len(x)))
+    assert np.isfinite(loss)
+    pairs = zip(model.trainable_variables, before, strict=True)
+    return [variable.path for variable, old in pairs if np.array_equal(variable.numpy(), old)]
+
+
+def test_all_names_every_builder():
+    public = {n for n, o in vars(backbones).items() if inspect.isfunction(o)}
+    assert set(backbones.__all__) == public
+
+
+@every_builder
+def test_signature(build):
+    parameters = list(inspect.signature(build).parameters.values())
+    assert parameters[0].name == "input_shape"
+    assert all(p.kind is p.KEYWORD_ONLY and p.default is not p.empty for p in parameters[1:])
+    assert parameters[-1].name == "name" and parameters[-1].default == build.__name__
+
+
+@every_builder
+def test_is_a_plain_keras_model(build):
+    model = built(build)
+    functional = type(keras.Model(model.inputs, model.outputs))
+    assert type(model) in (keras.Sequential, functional)
+    assert model.built and len(model.inputs) == 1 and len(model.outputs) == 1
+
+
+@every_builder
+def test_names_do_not_depend_on_what_was_built_before(build):
+    first, second = built(build), build((8, 8, 1))
+    assert first.get_config() == second.get_config()  # an auto-numbered name would differ
+    paths = [v.path for v in first.variables]
+    assert paths == [v.path for v in second.variables]
+    assert len(set(paths)) == len(paths)
+
+
+@every_builder
+def test_blocks_sort_by_depth(build):
+    paths = [v.path for v in built(build).trainable_variables]
+    numbers = [m.group(1) for m in (re.search(r"\bblock_(\d\d)", p) for p in paths) if m]
+    assert numbers and numbers == sorted(numbers) and numbers[0] == "00"
+
+
+@pytest.mark.compute
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@every_builder
+def test_features_are_finite(build, shape):
+    model = built(build, shape)
+    features = np.asarray(model(pictures(shape, rows=2)))
+    assert features.shape == (2, *model.output_shape[1:])
+    assert features.ndim in (2, 3, 4)
+    assert features.dtype == "float32"
+    assert np.isfinite(features).all()
+    assert np.ptp(features[0] - features[1]) > 0  # different pictures, different features
+
+
+@pytest.mark.compute
+@every_builder
+def test_config_round_trip(build):
+    model = built(build)
+    copy = type(model).from_config(model.get_config())
+    assert type(copy) is type(model)
+    assert [v.path for v in copy.variables] == [v.path for v in model.variables]
+    copy.set_weights(model.get_weights())
+    x = pictures((8, 8, 1))
+    np.testing.assert_array_equal(np.asarray(model(x)), np.asarray(copy(x)))
+
+
+@every_builder
+def test_keras_file_round_trip(build, tmp_path):
+    model = built(build)
+    model.save(tmp_path / "model.keras")
+    copy = keras.models.load_model(tmp_path / "model.keras")  # in Keras's safe mode
+    for mine, its in zip(model.variables, copy.variables, strict=True):
+        assert mine.path == its.path
+        np.testing.assert_array_equal(mine.numpy(), its.numpy())
+
+
+@pytest.mark.compute
+@every_builder
+def test_same_seed_same_weights(build):
+    weights = []
+    for _ in range(2):
+        keras.utils.set_random_seed(3)
+        weights.append(build((8, 8, 1)).get_weights())
+    assert all(np.array_equal(a, b) for a, b in zip(*weights, strict=True))
+    other = built(build).get_weights()
+    assert any(not np.array_equal(a, b) for a, b in zip(weights[0], other, strict=True))
+
+
+@pytest.mark.compute
+@pytest.mark.parametrize("build", TRAINED)
+def test_every_trainable_variable_gets_gradient(build):
+    assert train_one_step(build((8, 8, 1)), jit_compile=False) == []
+
+
+@pytest.mark.compute
+@pytest.mark.parametrize("build", TRAINED)
+def test_compiles_with_xla(build):
+    assert train_one_step(build((8, 8, 1)), jit_compile=True) == []
+
+
+@every_builder
+def test_mixed_precision_is_finite(build):
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        model = build((8, 8, 1))
+        features = keras.ops.convert_to_numpy(keras.ops.cast(model(pictures((8, 8, 1))), "float32"))
+    finally:
+        keras.config.set_dtype_policy(before)
+    assert keras.backend.standardize_dtype(model.compute_dtype) == "bfloat16"
+    assert all(v.dtype == "float32" for v in model.trainable_variables)
+    assert np.isfinite(features).all()
+
+
+@pytest.mark.parametrize("shape", [(28, 28, 1.5), (None, None, 3), (28, 28, 0), (28, -28, 1), ()], ids=str)
+@every_builder
+def test_bad_shape_is_a_value_error(build, shape):
+    with pytest.raises(ValueError, match="input_shape"):
+        build(shape)
+
+
+@pytest.mark.parametrize("build", [b for b in BUILDERS if b is not backbones.mlp], ids=lambda b: b.__name__)
+def test_missing_channel_axis_is_a_value_error(build):
+    with pytest.raises(ValueError, match=r"channel"):
+        build((28, 28))
