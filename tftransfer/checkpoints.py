@@ -2,6 +2,7 @@
 
 import json
 import time
+from pathlib import Path
 
 import h5py
 import keras
@@ -22,7 +23,6 @@ class Checkpoint(keras.callbacks.Callback):
         seconds: least time between two files; the end of an epoch counts from the same clock, except the first.
         fingerprint: what the run was started with (JSON); `restore` refuses another one.
         steps_per_epoch: steps of an epoch.
-        history: the run's history so far, one list a figure; extended in place.
 
     Example:
 
@@ -30,17 +30,35 @@ class Checkpoint(keras.callbacks.Callback):
     30.0
     """
 
-    def __init__(self, path, *, fingerprint, steps_per_epoch, seconds=30.0, history=None, first_step=0):
+    def __init__(self, path, *, fingerprint, steps_per_epoch, seconds=30.0):
         super().__init__()
-        self.path = path
+        self.path = Path(path)
         self.fingerprint = fingerprint
         self.steps_per_epoch = steps_per_epoch
         self.seconds = seconds
-        self.past = history or {}
-        self.step = first_step
+        self.past = {}
+        self.step = 0
         self._epoch = 0
         self._offset = 0
         self._saved_at = time.monotonic()
+
+    def resume(self, model, say=print):
+        """Puts a compiled model back to where the file says, if there is one.
+
+        Returns:
+            `(step, history)`: steps done, and the history so far, `(0, {})` without a file.
+        """
+        if not self.path.exists():
+            say(f"Nothing to resume: there is no {self.path}. Starting.")
+            return 0, {}
+        self.step, self.past = restore(model, self.path, fingerprint=self.fingerprint)
+        epoch, step = divmod(self.step, self.steps_per_epoch)
+        say(f"Resumed from {self.path}: {epoch} epochs and {step} steps of {self.steps_per_epoch} are done.")
+        return self.step, {name: list(values) for name, values in self.past.items()}
+
+    def delete(self):
+        """Removes the file, when the run has ended and its result is safe."""
+        self.path.unlink(missing_ok=True)
 
     def on_epoch_begin(self, epoch, logs=None):
         self._epoch = epoch

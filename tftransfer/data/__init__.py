@@ -9,6 +9,7 @@ from tftransfer.data.examples import Examples
 from tftransfer.data.folders import load_folder
 from tftransfer.data.labels import check_labels
 from tftransfer.data.npz import load_npz
+from tftransfer.data.scaling import rescales_pixels
 from tftransfer.data.sources import load
 from tftransfer.data.tfds import load_tfds
 from tftransfer.data.views import two_views
@@ -25,6 +26,7 @@ __all__ = [
     "load_folder",
     "load_npz",
     "load_tfds",
+    "rescales_pixels",
     "steps_per_epoch",
     "two_views",
 ]

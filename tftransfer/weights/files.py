@@ -79,6 +79,31 @@ def atomic_write(path):
                 os.unlink(temporary)
 
 
+def check_writable(path):
+    """Finds out before hours of training, not after, that a weights file could not be written.
+
+    Args:
+        path: where a file shall be written; missing parent folders are created.
+
+    Returns:
+        The path, as `pathlib.Path`.
+
+    Raises:
+        ValueError: the name does not end in `.weights.h5`.
+        OSError: the folder cannot be written.
+    """
+    path = check_name(path)
+    folder = Path(os.path.realpath(path)).parent
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        reason = f"Cannot write {str(path)!r}: {error.strerror or error}. Choose a folder that can be written."
+        raise OSError(error.errno, reason) from error
+    return path
+
+
 def _prefix(target):
     """How the temporary files of this target on this machine begin; the process id follows."""
     return f".{target.name.split('.', 1)[0]}.tmp-{socket.gethostname()}-"

@@ -1,0 +1,212 @@
+"""`pretrain`: train an objective on data without labels, and keep the backbone in a file."""
+
+import os
+import warnings
+
+import keras
+
+from tftransfer import data as sources
+from tftransfer import placement, weights
+from tftransfer.checkpoints import Checkpoint
+from tftransfer.evaluation import Probe
+from tftransfer.guards import StopOnBadLoss, warn_of_collapse
+from tftransfer.layers import pool
+from tftransfer.objectives import Objective
+
+
+def pretrain(
+    objective,
+    data,
+    *,
+    epochs=100,
+    batch_size=256,
+    save_to=None,
+    probe_data=None,
+    resume=False,
+    callbacks=(),
+    seed=0,
+    verbose="auto",
+):
+    """Trains an objective on examples without labels; labels that come along are ignored.
+
+    An objective that is compiled already is trained as it is; otherwise it is compiled by `default_compile`: AdamW
+    with the objective's own rate and weight decay, warm-up and cosine. All else is Keras's `fit`.
+
+    Args:
+        objective: an `objectives.Objective` over your backbone.
+        data: an array `(n, ...)` or `(x, y)`, a `tf.data.Dataset` of examples or batches, or what `data.load` returns.
+            Pictures of uint8 are scaled to [0, 1], unless the backbone rescales by itself.
+        epochs: passes over the data.
+        batch_size: examples a step, over all replicas together.
+        save_to: path `*.weights.h5` for the backbone when training ends; a checkpoint lies beside it
+            (`*.checkpoint.weights.h5`) until then, for `resume`.
+        probe_data: labelled `(x, y)`, never used to train: at intervals the frozen features are probed with it, and
+            `probe_accuracy` appears in the progress bar and the history.
+        resume: continue an interrupted run from the checkpoint beside `save_to`; without one, start.
+        callbacks: further Keras callbacks.
+        seed: seed of the order of the examples.
+        verbose: 0 silent, 1 progress bar, 2 a line an epoch, "auto".
+
+    Returns:
+        Keras's `History`; `.history` has one list a figure, `.backbone` is the trained backbone.
+
+    Raises:
+        ValueError: before training, for data or settings that cannot work; during it, when the loss is not finite.
+        OSError: when `save_to` cannot be written.
+
+    Example:
+
+    >>> import numpy as np, tftransfer as tt
+    >>> objective = tt.objectives.Autoencoder(tt.backbones.mlp((8,), units=(4,)))
+    >>> history = tt.pretrain(objective, np.random.rand(64, 8), epochs=2, batch_size=16, verbose=0)
+    >>> len(history.history["loss"])
+    2
+    """
+    _check_arguments(objective, epochs, batch_size, resume, save_to)
+    backbone = objective.backbone
+    shape = None if _is_dict(data) else backbone.input_shape[1:]
+    options = {"input_shape": shape, "scale": not sources.rescales_pixels(backbone), "labels": False, "seed": seed}
+    sources.check_examples(data, input_shape=shape, value_range=(0, 1) if options["scale"] else None)
+    if save_to is not None:
+        weights.check_writable(save_to)
+    batch_size, steps = _batches_an_epoch(data, batch_size, shape)
+    say = print if verbose else _silent
+    if not objective.compiled:
+        default_compile(objective, steps=steps * epochs, say=say)
+    objective.optimizer.build(objective.trainable_variables)  # before the first step: else it is traced twice
+
+    start, past = 0, {}
+    watchers = [StopOnBadLoss(), *callbacks]
+    if probe_data is not None:
+        watchers.insert(0, Probe(backbone, probe_data, every=max(1, epochs // 10)))
+    if save_to is not None:
+        checkpoint = _checkpoint(save_to, objective, batch_size, steps, epochs, seed)
+        start, past = checkpoint.resume(objective, say) if resume else (0, {})
+        watchers.append(checkpoint)
+
+    history = keras.callbacks.History()
+    history.history = past
+    for first, last_epoch, count in _runs(start, steps, epochs):
+        batches = sources.batches(
+            data, batch_size=batch_size, shuffle=True, drop_remainder=True, repeat=True, start=first, **options
+        )
+        done = objective.fit(
+            batches,
+            epochs=last_epoch,
+            initial_epoch=first // steps,
+            steps_per_epoch=count,
+            shuffle=False,  # the batches are shuffled already
+            callbacks=watchers,
+            verbose=verbose,
+        )
+        for name, values in done.history.items():
+            history.history.setdefault(name, []).extend(values)
+    history.epoch = list(range(epochs))
+    history.set_model(objective)
+    history.backbone = backbone
+
+    sample = next(iter(sources.batches(data, batch_size=512, shuffle=True, **options)))
+    if shape is not None:
+        warn_of_collapse(keras.ops.convert_to_numpy(pool(backbone.output_shape)(backbone(sample, training=False))))
+    if save_to is not None:
+        weights.save_backbone(
+            backbone,
+            save_to,
+            objective=objective,
+            history=history.history,
+            preprocessing=_preprocessing(backbone, sample),
+            seed=seed,
+        )
+        checkpoint.delete()
+        say(f"Saved the backbone to {save_to} ({os.path.getsize(save_to) / 2**20:.1f} MiB).")
+    return history
+
+
+def _runs(start, steps, epochs):
+    """The calls of `fit` that are left after `start` steps: `(first step, last epoch, steps an epoch)` each."""
+    whole = -(-start // steps) * steps
+    if start % steps:  # first the rest of the epoch that was cut
+        yield start, start // steps + 1, whole - start
+    if whole < epochs * steps:
+        yield whole, epochs, steps
+
+
+def default_compile(objective, *, steps, learning_rate=None, say=print):
+    """Compiles an objective the way `pretrain` does when it is not compiled yet.
+
+    AdamW with warm-up over a tenth of the steps and cosine decay to zero; no weight decay on biases and norms.
+
+    Args:
+        objective: the objective.
+        steps: optimizer steps of the whole run, for the schedule.
+        learning_rate: peak rate; by default the objective's `default_learning_rate`.
+        say: function that is told what was chosen.
+    """
+    rate = learning_rate or objective.default_learning_rate
+    warmup = steps // 10
+    schedule = keras.optimizers.schedules.CosineDecay(
+        0.0 if warmup else rate, max(steps - warmup, 1), warmup_target=rate if warmup else None, warmup_steps=warmup
+    )
+    optimizer = keras.optimizers.AdamW(schedule, weight_decay=objective.default_weight_decay)
+    optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta", "table", "token"])
+    jit = placement.jit_compile(objective, steps=steps)
+    objective.compile(optimizer, jit_compile=bool(jit))
+    say(
+        f"{type(objective).__name__} on {objective.backbone.name}: AdamW, learning rate {rate:g} (warm-up, cosine), "
+        f"weight decay {objective.default_weight_decay:g}, {steps} steps; XLA {'on' if jit else 'off'}."
+    )
+
+
+def _silent(*_):
+    pass
+
+
+def _is_dict(data):
+    return isinstance(data[0] if isinstance(data, tuple) else data, dict)
+
+
+def _check_arguments(objective, epochs, batch_size, resume, save_to):
+    if not isinstance(objective, Objective):
+        raise ValueError(
+            f"pretrain takes an objective, such as tftransfer.objectives.SimCLR(backbone); received "
+            f"{type(objective).__name__}."
+        )
+    for name, value in (("epochs", epochs), ("batch_size", batch_size)):
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise ValueError(f"{name} is a whole number from 1 up; received {value!r}.")
+    if resume and save_to is None:
+        raise ValueError("resume=True needs save_to: the checkpoint to continue from lies beside that file.")
+
+
+def _batches_an_epoch(data, batch_size, shape):
+    """The batch size, lowered where there are fewer examples, and the whole batches of an epoch."""
+    steps = sources.steps_per_epoch(data, batch_size=batch_size, drop_remainder=True, input_shape=shape)
+    if steps is None:
+        raise ValueError(
+            "The tf.data.Dataset does not say how many examples it has (repeat(), filter(), from_generator()). Give it "
+            "an end with .take(n), and say the number with .apply(tf.data.experimental.assert_cardinality(n))."
+        )
+    if steps == 0:
+        size = sources.steps_per_epoch(data, batch_size=1, input_shape=shape)
+        warnings.warn(f"There are only {size} examples: batch_size is lowered from {batch_size} to {size}.")
+        return size, 1
+    return batch_size, steps
+
+
+def _checkpoint(save_to, objective, batch_size, steps, epochs, seed):
+    path = str(save_to).removesuffix(".weights.h5") + ".checkpoint.weights.h5"
+    fingerprint = {
+        "objective": type(objective).__name__,
+        "batch_size": batch_size,
+        "steps_per_epoch": steps,
+        "epochs": epochs,
+        "seed": seed,
+    }
+    return Checkpoint(path, fingerprint=fingerprint, steps_per_epoch=steps)
+
+
+def _preprocessing(backbone, sample):
+    record = {"input_shape": list(backbone.input_shape[1:])}
+    if not isinstance(sample, dict) and "float" in str(sample.dtype):
+        record["value_range"] = [float(keras.ops.min(sample)), float(keras.ops.max(sample))]
+    return record
