@@ -1,0 +1,169 @@
+"""save_backbone: a plain Keras weights file that says of itself what it holds."""
+
+import io
+import warnings
+
+import h5py
+import keras
+
+from tftransfer.weights.config import config_of
+from tftransfer.weights.files import atomic_write, check_name
+from tftransfer.weights.hdf5 import read_array, stored_arrays
+from tftransfer.weights.layout import TRAINING_STATE, key_of
+from tftransfer.weights.paths import slots
+from tftransfer.weights.receipt import as_numpy, listed
+from tftransfer.weights.record import Record, Row, checksum, now, plain, versions, write_record
+from tftransfer.weights.seal import add_seal
+
+
+def save_backbone(backbone, path, *, objective=None, history=None, preprocessing=None, seed=None):
+    """Saves a backbone to a `.weights.h5` file that describes itself.
+
+    Plain Keras loads the file with `model.load_weights(path)`; `load_backbone(path)` needs no model, because
+    the file also holds, in the attribute `"tftransfer"` of its root, the backbone's config, the path, shape,
+    type and checksum of each variable, and what is passed here. The file is written whole or not at all, and
+    read back before it takes its place. Optimizer state is not part of it.
+
+    A model without a config (a subclass that has no `get_config`, a `Lambda` inside) is saved too, with a
+    warning: its weights can be loaded by `transfer_weights` into a model that the user's code builds.
+
+    Args:
+        backbone: a built `keras.Model`.
+        path: where to write; the name must end in `.weights.h5`. Folders are created.
+        objective: what the backbone was trained on: an objective, or a dict with any of `"name"`, `"config"`,
+            `"learning_rate"`.
+        history: a `keras.callbacks.History`, or a dict of lists, one number an epoch.
+        preprocessing: a dict that says what the backbone expects, such as sizes, value range, vocabulary.
+        seed: the seed of the run.
+
+    Returns:
+        The path, as `pathlib.Path`.
+
+    Raises:
+        ValueError: the model is not built or has no variables, the name is wrong, something cannot be written
+        as
+            JSON, or a layer keeps state that a weights file cannot hold.
+        OSError: the folder cannot be written or the disk is full; a file that was there is unchanged.
+
+    Example:
+
+    >>> import keras, tempfile
+    >>> from tftransfer.weights import load_backbone
+    >>> backbone = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3, name="d")], name="encoder")
+    >>> path = save_backbone(backbone, tempfile.mkdtemp() + "/encoder.weights.h5", seed=1)
+    >>> load_backbone(path).get_layer("d").units
+    3
+    """
+    path = check_name(path)
+    if not isinstance(backbone, keras.Model):
+        raise ValueError(f"save_backbone takes a keras.Model, received {backbone!r}.")
+    variables = slots(backbone)
+    _check_state(backbone, variables)
+    known = {
+        "preprocessing": plain(preprocessing, "preprocessing"),
+        "objective": plain(_describe_objective(objective), "objective"),
+        "history": plain(getattr(history, "history", history), "history"),
+        "seed": plain(seed, "seed"),
+    }
+    try:
+        config = plain(config_of(backbone), "The model's config")
+    except ValueError as error:
+        config = None
+        warnings.warn(
+            f"{error} The weights are saved; load_backbone cannot rebuild this model.", stacklevel=2
+        )
+    with atomic_write(path) as temporary:
+        _write(backbone, temporary)
+        with h5py.File(temporary, "r+") as file:
+            rows = _manifest(file, variables)
+            record = Record(
+                name=backbone.name,
+                backbone=config,
+                manifest=rows,
+                versions=versions(),
+                created=now(),
+                **known,
+            )
+            write_record(file, record)
+        add_seal(temporary)
+    return path
+
+
+def _write(backbone, path):
+    """Keras writes the file; a compiled model's training state, which Keras adds, is taken out again."""
+    backbone.save_weights(path)
+    with h5py.File(path, "r") as file:
+        if TRAINING_STATE.isdisjoint(file):
+            return
+    with h5py.File(io.BytesIO(path.read_bytes()), "r") as whole, h5py.File(path, "w") as file:
+        for name in whole:
+            if name not in TRAINING_STATE:
+                whole.copy(name, file)
+
+
+def _manifest(file, variables):
+    """Finds each variable in the file that Keras wrote, by names and then by its bytes, and reads it back."""
+    arrays = stored_arrays(file)
+    by_key = {}
+    for array in arrays.values():
+        by_key.setdefault(key_of(file, array.location), []).append(array)
+    rows, taken = [], set()
+    for slot in variables:
+        live = as_numpy(slot.variable)
+        chain = tuple(name.split(":")[0] for name in slot.chain)
+        candidates = by_key.get((chain, slot.index), []) or arrays.values()
+        wanted = checksum(live)
+        for array in candidates:
+            fits = array.location not in taken and array.shape == tuple(live.shape)
+            if fits and checksum(read_array(file, array)) == wanted:
+                taken.add(array.location)
+                rows.append(Row(slot.path, array.location, array.shape, array.dtype, wanted))
+                break
+        else:
+            raise OSError(f"the variable {slot.path!r} did not reach the file as it is")
+    return tuple(rows)
+
+
+def _check_state(backbone, variables):
+    """ValueError for what a weights file cannot hold."""
+    if not variables:
+        raise ValueError(f"The model {backbone.name!r} has no variables: there is nothing to save.")
+    lost = [slot.path for slot in variables if slot.index is None]
+    if lost:
+        raise ValueError(
+            f"Keras does not store these variables as they are: {listed(lost)}. LoRA adapters must be merged into "
+            "their kernels before the backbone is saved."
+        )
+    lookups = tuple(getattr(keras.layers, n) for n in ("StringLookup", "IntegerLookup", "TextVectorization"))
+    for layer in backbone._flatten_layers():
+        if isinstance(layer, lookups) and layer.get_config().get("vocabulary") is None:
+            raise ValueError(
+                f"The layer {layer.name!r} learned its vocabulary by `adapt`, which a weights file cannot hold. Build "
+                "it with `vocabulary=layer.get_vocabulary()`, or keep it outside of the backbone."
+            )
+
+
+def _describe_objective(objective):
+    if objective is None or isinstance(objective, dict):
+        return objective
+    description = {"name": type(objective).__name__}
+    try:
+        config = keras.saving.serialize_keras_object(objective)["config"]
+        description["config"] = {key: value for key, value in config.items() if key != "backbone"}
+    except (NotImplementedError, TypeError, ValueError, AttributeError, KeyError):
+        description["config"] = None
+    optimizer = getattr(objective, "optimizer", None)
+    if optimizer is not None:
+        description["optimizer"] = type(optimizer).__name__
+        description["learning_rate"] = _peak(optimizer)
+    return description
+
+
+def _peak(optimizer):
+    """The highest learning rate so far: of a schedule, its peak up to the step it has reached."""
+    schedule = getattr(optimizer, "_learning_rate", None)
+    if not isinstance(schedule, keras.optimizers.schedules.LearningRateSchedule):
+        return float(keras.ops.convert_to_numpy(optimizer.learning_rate))
+    last = int(keras.ops.convert_to_numpy(optimizer.iterations))
+    steps = {round(last * i / 100) for i in range(101)}
+    return max(float(keras.ops.convert_to_numpy(schedule(step))) for step in sorted(steps))
