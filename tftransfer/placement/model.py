@@ -8,7 +8,7 @@ from tftransfer.placement import steps
 from tftransfer.placement.loops import on_all_replicas
 from tftransfer.placement.normalization import adapt_batch_normalization
 from tftransfer.placement.optimizers import reduce_gradients_first
-from tftransfer.placement.replicas import replicas
+from tftransfer.placement.replicas import of_another_replica, replicas
 
 __all__ = ["PlacedModel"]
 
@@ -50,6 +50,17 @@ class PlacedModel(keras.Model):
         """`loss / replicas()`: replicas add their gradients up, so each brings its share of the mean."""
         count = replicas()
         return loss if count == 1 else loss / count
+
+    @property
+    def losses(self):
+        """What `add_loss` and regularisers brought in this replica."""
+        return [loss for loss in super().losses if not of_another_replica(loss)]
+
+    def _clear_losses(self):
+        if not self._on_replicas:
+            return super()._clear_losses()
+        for layer in self._flatten_layers():  # only this replica's: others may be in the middle of their step
+            layer._losses[:] = [loss for loss in layer._losses if of_another_replica(loss)]
 
     def scope(self):
         """Context of the strategy that the model was built under: make its optimizer and new layers inside."""

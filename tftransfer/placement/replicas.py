@@ -50,21 +50,48 @@ def replica_id():
     return tf.cast(tf.convert_to_tensor(context.replica_id_in_sync_group), "int32")
 
 
+def same_on_all_replicas(rows):
+    """Whether a number of rows is the same on every replica: on one, and where a compiled step knows it beforehand.
+
+    Else the last batch of an epoch may be split unevenly.
+    """
+    context = _replica_context()
+    if context is None:
+        return True
+    import tensorflow as tf
+
+    return isinstance(rows, int) and not tf.executing_eagerly()
+
+
 def rows_before_and_total(rows):
     """Where this replica's `rows` begin in the global batch, and how many rows that has: `(before, total)`.
 
-    A Python int (a static shape) is taken to be the same on every replica and costs nothing; a scalar tensor (a
-    batch of unknown size, which the last of an epoch may split unevenly) is gathered from all replicas.
+    Costs nothing where the number is known to be the same on every replica; else it is gathered from all.
     """
     context = _replica_context()
     if context is None:
         return 0, rows
-    if isinstance(rows, int):
+    if same_on_all_replicas(rows):
         return replica_id() * rows, context.num_replicas_in_sync * rows
     import tensorflow as tf
 
     counts = context.all_gather(tf.reshape(tf.cast(rows, "int32"), (1,)), axis=0)  # (replicas,)
     return tf.reduce_sum(counts[: replica_id()]), tf.reduce_sum(counts)
+
+
+def of_another_replica(tensor):
+    """Whether a tensor was made by another replica of this process.
+
+    Replicas are traced in turns, one going on where another waits for it (at a synchronized BatchNormalization, at a
+    gather), but share every Python object, such as the list that `add_loss` appends to.
+    """
+    context = _replica_context()
+    if context is None:
+        return False
+    import tensorflow as tf
+
+    others = {*tf.distribute.get_strategy().extended.worker_devices} - {*keras.tree.flatten(context.devices)}
+    return getattr(tensor, "device", None) in others
 
 
 def all_gather(x):
@@ -92,7 +119,7 @@ def all_gather(x):
     if context is None:
         return x
     gathered = context.all_gather(x, axis=0)
-    if x.shape[0] is not None:
+    if x.shape[0] is not None and same_on_all_replicas(x.shape[0]):
         gathered.set_shape((context.num_replicas_in_sync * x.shape[0], *x.shape[1:]))
     return gathered
 

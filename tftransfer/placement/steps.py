@@ -6,7 +6,7 @@ stock Keras then averages the two means, so that one example weighs as much as e
 
 import keras
 
-from tftransfer.placement.replicas import replicas, rows_before_and_total
+from tftransfer.placement.replicas import replicas, rows_before_and_total, same_on_all_replicas
 
 __all__ = ["test_step", "train_step"]
 
@@ -18,7 +18,7 @@ def _rows(x):
 
 def _share_of_batch(loss, rows):
     """`loss` (mean over `rows` / replicas) weighed so that the sum over replicas is the mean over the global batch."""
-    if isinstance(rows, int):  # a static shape: the same number on every replica
+    if same_on_all_replicas(rows):
         return loss
     _, total = rows_before_and_total(rows)
     weight = keras.ops.cast(rows * replicas(), loss.dtype) / keras.ops.cast(total, loss.dtype)
@@ -30,7 +30,7 @@ def _forward(model, data, training):
     y_pred = model(x, training=training) if model._call_has_training_arg else model(x)
     loss = model.compute_loss(x=x, y=y, y_pred=y_pred, sample_weight=sample_weight, training=training)
     rows = _rows(x)
-    if not isinstance(rows, int):
+    if not same_on_all_replicas(rows):
         loss = keras.ops.where(rows > 0, loss, keras.ops.zeros_like(loss))
     model._loss_tracker.update_state(loss * replicas(), sample_weight=rows)
     return loss, rows, (x, y, y_pred, sample_weight)
