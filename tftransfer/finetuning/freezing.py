@@ -86,6 +86,7 @@ def apply_stage(stage, task):
         ValueError: when a pattern is found in no path, a variable is not covered, or nothing would be
             trained.
     """
+    task.trainable = False  # else Keras on TensorFlow takes the next line for no change, and inner flags stay
     task.trainable = True  # also what was frozen by hand; what was made untrainable stays so
     paths = trainable_paths(task)
     multipliers = stage.resolve(task, paths)
@@ -111,12 +112,19 @@ def _flag(layer, moves):
             _flag(child, moves)
 
 
+def _in_order(layer):
+    """All layers inside a layer, the outer before the inner; Keras's own recursion turns each level round."""
+    for child in layer._flatten_layers(include_self=False, recursive=False):
+        yield child
+        yield from _in_order(child)
+
+
 def _set_batch_norm(mode, task, moves):
     """Puts each BatchNormalization into training or inference mode; returns how many are in each."""
     in_backbone = {id(layer) for layer in task.backbone._flatten_layers()}
     live = still = 0
     before = True  # whether the last layer with variables before this one moves
-    for layer in task._flatten_layers(include_self=False):
+    for layer in _in_order(task):
         own = [*layer._trainable_variables]
         if own and not isinstance(layer, keras.layers.BatchNormalization):
             before = any(moves.get(id(variable), False) for variable in own)

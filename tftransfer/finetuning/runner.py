@@ -40,7 +40,8 @@ def finetune(
 
     What it does can be done by hand: set `trainable`, `compile`, `fit`. Afterwards the task stays compiled,
     and its `trainable` flags stay, as the last stage left them; the policy alone decides about them, whatever
-    was set before. (`task.trainable = True` and a fresh `compile` free everything again.)
+    was set before. (To free everything again: `task.trainable = False`, then `True`, which Keras would take
+    for no change otherwise, and a fresh `compile`.)
 
     Args:
         task: a `tasks.Task`.

@@ -1,0 +1,101 @@
+"""Embeddings computed once give what running the frozen backbone in every step gives."""
+
+import keras
+import numpy as np
+import pytest
+
+from tftransfer.finetuning import features, finetune
+from tftransfer.finetuning.freezing import apply_stage
+from tftransfer.policies import full, linear_probe
+from tftransfer.tasks import Classifier
+
+pytestmark = pytest.mark.compute
+
+
+class Slow(Classifier):
+    """A task that finetune does not know to be backbone, pool and head, so that it runs all in every step."""
+
+    def call(self, inputs, training=None):
+        return super().call(inputs, training=training)
+
+
+def probed(make_task, *kind, **options):
+    task = make_task(*kind, **options)
+    apply_stage(linear_probe(1).stages[0], task)
+    return task
+
+
+def test_embeddings_are_bit_equal(make_task, data):
+    task = probed(make_task)
+    embedder, _ = features.helpers(task)
+    embeddings, y = features.embed(embedder, data, batch_size=8, verbose=0)
+    live = np.concatenate([keras.ops.convert_to_numpy(task.embed(data[0][i : i + 8])) for i in (0, 8, 16)])
+    np.testing.assert_array_equal(embeddings, live)
+    np.testing.assert_array_equal(y, data[1])
+
+
+def test_same_weights_as_running_the_backbone_in_every_step(make_task, data, validation):
+    histories, weights = [], []
+    for kind in (Classifier, Slow):
+        task = make_task(kind)
+        policy = linear_probe(4, learning_rate=1e-2) + full(2, learning_rate=1e-3)
+        histories.append(
+            finetune(task, data, validation_data=validation, policy=policy, batch_size=8, verbose=0).history
+        )
+        weights.append(task.get_weights())
+    for one, other in zip(*weights, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-6)
+    for name, values in histories[0].items():
+        np.testing.assert_allclose(values, histories[1][name], atol=1e-5)
+
+
+def test_why_not(make_task, data):
+    assert features.why_not(probed(make_task), data) is None
+    assert "draws random numbers" in features.why_not(probed(make_task, backbone_dropout=0.5), data)
+    assert "call of its own" in features.why_not(probed(make_task, Slow), data)
+
+    task = make_task()
+    apply_stage(full(1).stages[0], task)
+    assert "is trained" in features.why_not(task, data)
+
+    task = probed(make_task)
+    task.backbone.get_layer("norm_01").trainable = True  # it has no variable to train, but statistics
+    assert "norm_01 is live" in features.why_not(task, data)
+
+    task = probed(make_task)
+    task.augmentation = keras.layers.RandomFlip()
+    assert "augmented" in features.why_not(task, data)
+
+
+def test_a_datasets_examples_may_change(make_task, data):
+    tf = pytest.importorskip("tensorflow")
+    assert "may give other" in features.why_not(probed(make_task), tf.data.Dataset.from_tensor_slices(data))
+
+
+def test_callbacks_see_the_task(make_task, data):
+    seen = []
+
+    class Look(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            seen.append((self.model, float(self.model.optimizer.learning_rate)))
+
+    task = make_task()
+    schedule = keras.callbacks.LearningRateScheduler(lambda epoch, rate: rate / 2)
+    finetune(task, data, policy=linear_probe(3, learning_rate=8e-3), callbacks=[schedule, Look()], verbose=0)
+    assert all(model is task for model, _ in seen)
+    np.testing.assert_allclose([rate for _, rate in seen], [4e-3, 2e-3, 1e-3], rtol=1e-6)
+
+
+def test_the_helpers_follow_a_new_head_and_are_not_saved(make_task, data, tmp_path):
+    task = make_task()
+    finetune(task, data, policy=linear_probe(1), verbose=0)
+    first = features.helpers(task)
+    assert features.helpers(task)[1] is first[1]
+    task.save_weights(tmp_path / "with.weights.h5")
+    fresh = make_task()
+    fresh.load_weights(tmp_path / "with.weights.h5")
+    np.testing.assert_array_equal(fresh.get_weights()[-1], task.get_weights()[-1])
+    task.swap_head(3)
+    finetune(task, data, policy=linear_probe(1), verbose=0)
+    assert features.helpers(task)[1].head is task.head
+    assert len(task.layers) == len(fresh.layers)
