@@ -1,11 +1,12 @@
 """evaluate(): a model on labelled data, turned into a report."""
 
 import itertools
+import warnings
 
 import keras
 import numpy as np
 
-from tftransfer.data import batches, rescales_pixels
+from tftransfer.data import batches, rescales_pixels, steps_per_epoch
 from tftransfer.evaluation.outputs import output_kind, to_probabilities
 from tftransfer.evaluation.regression import RegressionReport
 from tftransfer.evaluation.report import Report
@@ -90,7 +91,10 @@ def _predict(task, data, batch_size, verbose):
             failures.append(error)
 
     _pair(first, 0)
-    outputs = task.predict(inputs(), verbose=verbose)
+    with warnings.catch_warnings():  # Keras warns of the natural end of a generator
+        warnings.filterwarnings("ignore", message="Your input ran out of data")
+        steps = steps_per_epoch(data, batch_size=batch_size, input_shape=shape)
+        outputs = task.predict(inputs(), steps=steps, verbose=verbose)
     if failures:
         raise failures[0]
     if not isinstance(outputs, np.ndarray):
