@@ -126,7 +126,6 @@ def test_same_seed_same_weights(build):
     assert any(not np.array_equal(a, b) for a, b in zip(weights[0], other, strict=True))
 
 
-@pytest.mark.compute
 @pytest.mark.parametrize("build", TRAINED)
 def test_every_trainable_variable_gets_gradient(build):
     assert train_one_step(build((8, 8, 1)), jit_compile=False) == []

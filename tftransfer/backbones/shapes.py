@@ -34,8 +34,8 @@ def picture_shape(input_shape, *, builder, smallest=1):
     if len(input_shape) == 2:
         raise ValueError(
             f"{builder} takes input_shape=(height, width, channels), and {tuple(input_shape)}, which it "
-            f"received, has no channel axis. Grey pictures have one channel: {builder}({(*input_shape, 1)}), and arrays of "
-            "them need `x[..., None]`."
+            f"received, has no channel axis. Grey pictures have one channel: "
+            f"{builder}({(*input_shape, 1)}), and arrays of them need `x[..., None]`."
         )
     if len(input_shape) != 3:
         raise ValueError(
