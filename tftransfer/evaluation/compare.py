@@ -44,7 +44,7 @@ def compare(
         test: Labelled examples for the final figures alone.
         labels_per_class: How many labels per class to compare at: a number, or several.
         draws: How many draws of the labels; 5 or more for an interval worth having.
-        policy: How the pretrained arm is fine-tuned; None is a linear probe of 200 steps, then 200 steps of
+        policy: How the pretrained arm is fine-tuned; None is a linear probe of 100 steps, then 100 steps of
             everything.
         scratch_policy: How scratch is trained, its learning rates replaced by the chosen one; None is `full`.
         development: Labelled examples to choose scratch's learning rate on; None sets a stratified fifth of

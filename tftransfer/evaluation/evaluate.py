@@ -10,6 +10,7 @@ from tftransfer.data import batches, rescales_pixels, steps_per_epoch
 from tftransfer.evaluation.outputs import output_kind, to_probabilities
 from tftransfer.evaluation.regression import RegressionReport
 from tftransfer.evaluation.report import Report
+from tftransfer.tasks import Regressor
 
 
 def evaluate(task, data, *, batch_size=256, class_names=None, top_k=(1, 5), verbose="auto"):
@@ -51,7 +52,7 @@ def evaluate(task, data, *, batch_size=256, class_names=None, top_k=(1, 5), verb
     if class_names is None:
         class_names = getattr(data, "class_names", None)
     outputs, labels = _predict(task, data, batch_size, verbose)
-    if _is_regressor(task):
+    if isinstance(task, Regressor):
         return RegressionReport(labels, outputs, target_names=class_names)
     multi_label = getattr(task, "multi_label", None)
     if multi_label is None:
@@ -62,12 +63,6 @@ def evaluate(task, data, *, batch_size=256, class_names=None, top_k=(1, 5), verb
     return Report(
         labels, probabilities, class_names=class_names, multi_label=multi_label, top_k=top_k, note=note
     )
-
-
-def _is_regressor(task):
-    from tftransfer.tasks import Regressor
-
-    return isinstance(task, Regressor)
 
 
 def _predict(task, data, batch_size, verbose):

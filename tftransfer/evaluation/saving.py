@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tftransfer.weights.files import atomic_write
+from tftransfer.weights import atomic_write
 
 
 def plain(value):

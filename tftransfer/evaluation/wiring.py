@@ -5,11 +5,28 @@ import math
 
 import keras
 
+from tftransfer import placement
 from tftransfer.evaluation.evaluate import evaluate
 from tftransfer.evaluation.trials import Arms
+from tftransfer.finetuning import finetune
+from tftransfer.policies import Policy, full, linear_probe
+from tftransfer.tasks import Classifier
 
-_PROBE_STEPS = _FULL_STEPS = 200  # of the default policy, whatever the number of labels
+_PROBE_STEPS = _FULL_STEPS = 100  # of the default policy, whatever the number of labels
+_PROBE_RATE = 3e-3  # so few steps need more than `linear_probe`'s own 1e-3
 _SETTLED = 0.01  # share of the initial value left in a BatchNormalization statistic that counts as settled
+
+
+class Reader(placement.PlacedModel):
+    """A classifier for reading alone: it stays traced, where `finetune` compiles the task itself anew."""
+
+    def __init__(self, task):
+        super().__init__(name="reader")
+        self.task, self.num_classes, self.multi_label = task, task.num_classes, task.multi_label
+        self.built = True
+
+    def call(self, inputs):
+        return self.task(inputs, training=False)
 
 
 class Wiring:
@@ -29,8 +46,6 @@ class Wiring:
     """
 
     def __init__(self, backbone_or_path, classes, budgets, *, policy, scratch_policy, batch_size):
-        from tftransfer.tasks import Classifier
-
         self._classes, self._budgets, self._batch_size = classes, budgets, batch_size
         self._policy, self._scratch_policy = policy, scratch_policy
         pretrained = Classifier(backbone_or_path, num_classes=classes)
@@ -39,6 +54,7 @@ class Wiring:
         self._flags = [(layer, layer.trainable) for layer in backbone._flatten_layers()]
         with pretrained.scope():
             scratch = Classifier(_fresh(backbone), num_classes=classes)
+            self._readers = {id(task): Reader(task) for task in (pretrained, scratch)}
         self._tasks = {"pretrained": pretrained, "scratch": scratch}
         for budget in budgets:
             steps = {
@@ -55,21 +71,19 @@ class Wiring:
         return Arms(
             build=self._build,
             fit=self._fit,
-            score=lambda task, examples: evaluate(task, examples, verbose=0).metrics,
+            score=lambda task, examples: evaluate(self._readers[id(task)], examples, verbose=0).metrics,
             snapshot=lambda task: task.get_weights(),
             restore=self._restore,
         )
 
     def policy(self, arm, examples, rate=None):
         """The policy of one arm for so many examples; `rate` replaces the control's learning rates."""
-        from tftransfer.policies import Policy, full, linear_probe
-
         per_epoch = self._steps_per_epoch(examples)
         if arm == "pretrained":
             if self._policy is not None:
                 return self._policy
             probe, tune = (math.ceil(steps / per_epoch) for steps in (_PROBE_STEPS, _FULL_STEPS))
-            return linear_probe(epochs=probe) + full(epochs=tune)
+            return linear_probe(epochs=probe, learning_rate=_PROBE_RATE) + full(epochs=tune)
         if self._scratch_policy is not None:
             stages = [dataclasses.replace(stage, learning_rate=rate) for stage in self._scratch_policy]
             return Policy(stages) if rate else self._scratch_policy
@@ -101,8 +115,6 @@ class Wiring:
         return task
 
     def _fit(self, task, arm, examples, rate):
-        from tftransfer.finetuning import finetune
-
         policy = self.policy(arm, examples.size, rate)
         finetune(task, examples, policy=policy, batch_size=self._batch_size, verbose=0)
         return self._steps(policy, examples.size)
@@ -131,4 +143,5 @@ def _fresh(backbone):
     for new, old in zip(fresh._flatten_layers(), backbone._flatten_layers(), strict=True):
         if isinstance(old, keras.layers.Normalization) and old.weights:
             new.set_weights(old.get_weights())
+            new.finalize_state()  # else it goes on with the mean and variance it was made with
     return fresh
