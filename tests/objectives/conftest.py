@@ -1,0 +1,35 @@
+"""Small backbones and batches that objectives are tried on."""
+
+import keras
+import numpy as np
+import pytest
+
+from tftransfer import backbones
+
+
+def tiny_backbone(kind):
+    if kind == "vit":
+        return backbones.vit((8, 8, 1), patch_size=2, width=16, depth=1, num_heads=2)
+    if kind == "cnn":
+        return backbones.cnn((8, 8, 1), filters=(4, 8))
+    return backbones.mlp((8, 8, 1), units=(16,))
+
+
+def make(cls, seed=0):
+    """The objective with its defaults alone, on the first small backbone that it accepts."""
+    keras.utils.set_random_seed(seed)
+    for kind in ("cnn", "vit", "mlp"):
+        try:
+            return cls(tiny_backbone(kind))
+        except ValueError as error:
+            refused = error
+    raise refused
+
+
+@pytest.fixture
+def pictures():
+    """Stripes at random places: examples with something to learn."""
+    draw = np.random.default_rng(0)
+    rows, phase = np.arange(8) / 8, draw.random((32, 1, 1))
+    waves = np.sin(2 * np.pi * (rows[None, :, None] * 2 + phase)) * np.cos(np.pi * rows[None, None, :] + phase)
+    return ((waves + 1) / 2)[..., None].astype("float32")

@@ -1,0 +1,68 @@
+"""The autoencoder's loss, its noise, and decoders for every kind of features."""
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from tests.objectives.conftest import tiny_backbone
+from tftransfer import backbones
+from tftransfer.objectives import Autoencoder
+from tftransfer.objectives.autoencoder import reconstruction_error
+
+pytestmark = pytest.mark.compute
+
+
+def test_error_equals_numpy():
+    a, b = np.random.default_rng(0).normal(size=(2, 3, 4, 5))
+    assert float(reconstruction_error(a, b)) == pytest.approx(np.mean((a - b) ** 2), rel=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["cnn", "vit", "mlp"])
+@pytest.mark.parametrize("decoder", ["auto", "dense", "convolutional"])
+def test_reconstructions_have_the_examples_shape(kind, decoder):
+    outputs = Autoencoder(tiny_backbone(kind), decoder=decoder)(np.ones((2, 8, 8, 1), "float32"))
+    assert tuple(outputs["reconstruction"].shape) == (2, 8, 8, 1)
+
+
+@pytest.mark.parametrize("shape", [(28, 28, 1), (30, 20, 3)])
+def test_convolutional_decoder_reaches_odd_sizes(shape):
+    outputs = Autoencoder(backbones.cnn(shape, filters=(4, 8)))(np.ones((1, *shape), "float32"))
+    assert tuple(outputs["reconstruction"].shape) == (1, *shape)
+
+
+def test_a_wide_linear_autoencoder_learns_to_copy():
+    keras.utils.set_random_seed(0)
+    backbone = keras.Sequential([keras.Input((4,)), keras.layers.Dense(8, name="features")])
+    objective = Autoencoder(backbone)
+    objective.compile(keras.optimizers.Adam(0.02))
+    x = np.random.default_rng(0).normal(size=(64, 4)).astype("float32")
+    assert objective.fit(x, batch_size=16, epochs=60, verbose=0).history["loss"][-1] < 1e-3
+
+
+def test_noise_corrupts_the_input_and_not_the_target():
+    x = np.full((64, 8, 8, 1), 0.5, "float32")
+    objective = Autoencoder(tiny_backbone("cnn"), noise=0.25, noise_kind="masking", seed=3)
+    corrupted = ops.convert_to_numpy(objective._corrupt(ops.convert_to_tensor(x)))
+    assert set(np.unique(corrupted)) == {0.0, 0.5}
+    assert (corrupted == 0).mean() == pytest.approx(0.25, abs=0.03)
+    np.testing.assert_array_equal(ops.convert_to_numpy(objective(x)["target"]), x)
+    gaussian = Autoencoder(tiny_backbone("cnn"), noise=0.1)._corrupt(ops.convert_to_tensor(x))
+    assert ops.convert_to_numpy(gaussian).std() == pytest.approx(0.1, rel=0.1)
+
+
+def test_takes_a_decoder_of_the_users():
+    decoder = keras.Sequential([keras.Input((2, 2, 8)), keras.layers.Flatten(), keras.layers.Dense(64), keras.layers.Reshape((8, 8, 1))])
+    assert Autoencoder(tiny_backbone("cnn"), decoder=decoder).decoder_model is decoder
+    wrong = keras.Sequential([keras.Input((2, 2, 8)), keras.layers.Flatten()])
+    with pytest.raises(ValueError, match="gives examples of shape"):
+        Autoencoder(tiny_backbone("cnn"), decoder=wrong)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [({"noise": -0.1}, "0 or more"), ({"noise": 1.0, "noise_kind": "masking"}, "below 1"), ({"noise_kind": "salt"}, "noise_kind"), ({"decoder": "lstm"}, "decoder is")],
+)
+def test_refuses_settings_that_cannot_work(settings, message):
+    with pytest.raises(ValueError, match=message):
+        Autoencoder(tiny_backbone("cnn"), **settings)

@@ -1,0 +1,137 @@
+"""What every objective promises, for each name in `objectives.__all__`."""
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from tests.objectives.conftest import make
+from tftransfer import objectives, placement
+
+ALL = [getattr(objectives, n) for n in objectives.__all__ if n != "Objective"]
+every = pytest.mark.parametrize("cls", ALL, ids=lambda cls: cls.__name__)
+tensorflow_only = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="tf.distribute is TensorFlow's")
+
+
+def train(objective, x, *, epochs=2, y=None, **compiled):
+    objective.compile(keras.optimizers.Adam(1e-3), **compiled)
+    objective.optimizer.build(objective.trainable_variables)
+    return objective.fit(x, y, batch_size=8, epochs=epochs, shuffle=False, verbose=0).history["loss"]
+
+
+def weights(objective):
+    return [ops.convert_to_numpy(v) for v in objective.weights]
+
+
+def largest_difference(first, second):
+    return max(float(np.abs(a - b).max()) for a, b in zip(first, second, strict=True))
+
+
+@pytest.mark.compute
+@every
+def test_loss_falls(cls, pictures):
+    objective = make(cls)
+    objective.compile(keras.optimizers.Adam(3e-3))
+    losses = objective.fit(pictures, batch_size=16, epochs=12, verbose=0).history["loss"]
+    assert np.mean(losses[-3:]) < losses[0]
+
+
+@tensorflow_only
+@every
+def test_every_trainable_backbone_variable_gets_gradient(cls, pictures):
+    import tensorflow as tf
+
+    objective = make(cls)
+    with tf.GradientTape() as tape:
+        loss = objective.compute_loss(y_pred=objective(pictures, training=True))
+    variables = objective.backbone.trainable_variables
+    gradients = tape.gradient(loss, [v.value for v in variables])
+    silent = [v.path for v, g in zip(variables, gradients, strict=True) if g is None or not np.abs(g).max() > 0]
+    assert not silent, f"no gradient reaches {silent}"
+
+
+@pytest.mark.compute
+@every
+def test_labels_are_ignored_and_same_seed_gives_same_weights(cls, pictures):
+    first, second = make(cls), make(cls)
+    train(first, pictures)
+    train(second, pictures, y=np.arange(len(pictures)))
+    assert largest_difference(weights(first), weights(second)) == 0
+
+
+@every
+def test_another_seed_gives_other_weights(cls, pictures):
+    first, second = make(cls), make(cls, seed=1)
+    assert largest_difference(weights(first), weights(second)) > 0
+
+
+@every
+def test_config_and_keras_file_round_trip(cls, pictures, tmp_path):
+    objective = make(cls)
+    train(objective, pictures, epochs=1)
+    again = cls.from_config(objective.get_config())
+    assert again.get_config().keys() == objective.get_config().keys()
+    objective.save(tmp_path / "objective.keras")
+    loaded = keras.models.load_model(tmp_path / "objective.keras")
+    assert largest_difference(weights(objective), weights(loaded)) == 0
+    a, b = (keras.ops.convert_to_numpy(o.backbone(pictures, training=False)) for o in (objective, loaded))
+    np.testing.assert_allclose(a, b, atol=1e-6)
+
+
+@every
+def test_steps_per_execution_makes_no_difference(cls, pictures):
+    first, second = make(cls), make(cls)
+    train(first, pictures)
+    train(second, pictures, steps_per_execution=4)
+    assert largest_difference(weights(first), weights(second)) < 1e-6
+
+
+@every
+def test_xla_compiles_the_whole_step(cls, pictures):
+    """The only stand-in for a TPU to be had on a CPU. XLA draws other random numbers, so weights are not compared."""
+    objective = make(cls)
+    before = weights(objective)
+    losses = train(objective, pictures, jit_compile=True)
+    assert np.isfinite(losses).all()
+    assert largest_difference(before, weights(objective)) > 0
+
+
+@every
+def test_mixed_precision_stays_finite(cls, pictures):
+    policy = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        losses = train(make(cls), pictures, epochs=1)
+    finally:
+        keras.config.set_dtype_policy(policy)
+    assert np.isfinite(losses).all()
+
+
+@tensorflow_only
+@every
+def test_two_replicas_give_the_weights_of_one_device(cls, pictures):
+    one, strategy = make(cls), placement.strategy("mirrored", verbose=False)
+    assert strategy.num_replicas_in_sync == 2
+    with strategy.scope():
+        two = make(cls)
+    for objective, scope in ((one, None), (two, strategy.scope())):
+        with scope or placement.strategy("cpu", verbose=False).scope():
+            objective.compile(keras.optimizers.SGD(0.005))  # small steps: rounding is not magnified
+            objective.fit(pictures, batch_size=16, epochs=2, shuffle=False, verbose=0)
+    assert largest_difference(weights(one), weights(two)) < 1e-5
+
+
+def test_every_name_is_an_objective():
+    assert all(issubclass(cls, objectives.Objective) for cls in ALL)
+
+
+@every
+def test_a_backbone_that_is_none_is_refused(cls):
+    with pytest.raises(ValueError, match="keras.Model"):
+        cls("resnet")
+
+
+@every
+def test_an_unbuilt_backbone_is_refused(cls):
+    with pytest.raises(ValueError, match="no weights yet"):
+        cls(keras.Sequential([keras.layers.Dense(3)]))

@@ -1,0 +1,241 @@
+"""The command line: `tftransfer pretrain | finetune | evaluate | inspect | demo`, thin over the library."""
+
+import argparse
+import os
+import sys
+
+_DATA = "digits, a TFDS name such as fashion_mnist, a folder of pictures, or an .npz file"
+
+
+def main(arguments=None):
+    """Runs the command line.
+
+    Args:
+        arguments: list of strings; by default those of the process.
+
+    Returns:
+        The exit status: 0, or 2 when something the user gave does not serve (said on standard error).
+    """
+    options = _parser().parse_args(arguments)
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow's start-up notes would bury ours
+    try:
+        options.run(options)
+    except (ValueError, OSError, FloatingPointError) as error:
+        print(f"tftransfer {options.command}: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _parser():
+    parser = argparse.ArgumentParser(
+        prog="tftransfer", description="Pretrain any Keras model without labels, keep it in a file, fine-tune it on few labels."
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    def command(name, run, help):
+        sub = commands.add_parser(name, help=help, description=help, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+        sub.set_defaults(run=run)
+        return sub
+
+    def data(sub, required=True, **more):
+        sub.add_argument("--data", required=required, help=_DATA, **more)
+        sub.add_argument("--split", help="part of the data; by default the training part where there is one")
+        sub.add_argument("--image-size", type=int, help="side of the pictures in pixels; by default as they are")
+        sub.add_argument("--data-dir", help="folder of prepared TFDS data")
+        sub.add_argument("--manual-dir", help="folder of the originals that TFDS would otherwise download")
+
+    def common(sub, batch_size):
+        sub.add_argument("--batch-size", type=int, default=batch_size, help="examples a step, over all devices")
+        sub.add_argument("--strategy", default="auto", help="auto, cpu, gpu, mirrored, multi_worker or tpu")
+        sub.add_argument("--seed", type=int, default=0, help="seed of everything random")
+
+    sub = command("pretrain", _pretrain, "Pretrain a backbone on data without labels and save it.")
+    data(sub)
+    sub.add_argument("--objective", default="simclr", help="simclr, autoencoder(noise=0.2), masked_autoencoder, ...")
+    sub.add_argument("--backbone", default="cnn", help="mlp, cnn, resnet18, resnet50, vgg16, vit(width=64, depth=4), ...")
+    sub.add_argument("--epochs", type=int, default=100, help="passes over the data")
+    sub.add_argument("--out", required=True, help="the file to write, *.weights.h5")
+    sub.add_argument("--resume", action="store_true", help="continue an interrupted run")
+    common(sub, 256)
+
+    sub = command("finetune", _finetune, "Fine-tune a saved backbone on labelled data.")
+    sub.add_argument("weights", help="a file that pretrain wrote")
+    data(sub)
+    sub.add_argument("--labels", type=int, help="labels per class to use; by default all")
+    sub.add_argument("--policy", default="linear_probe+full", help="stages, chained: linear_probe(epochs=5)+full")
+    sub.add_argument("--out", required=True, help="the file to write, *.keras")
+    common(sub, 32)
+
+    sub = command("evaluate", _evaluate, "Evaluate a fine-tuned model on labelled data.")
+    sub.add_argument("model", help="a .keras file that finetune wrote")
+    data(sub)
+    sub.add_argument("--json", help="file for the figures")
+    sub.add_argument("--plot", help="file for the picture")
+    common(sub, 256)
+
+    sub = command("inspect", _inspect, "Show what a weights file holds.")
+    sub.add_argument("weights", help="a .weights.h5 file")
+
+    sub = command("demo", _demo, "Run the whole story on real data and show whether pretraining helped.")
+    sub.add_argument("--data", default="digits", help=_DATA)
+    sub.add_argument("--data-dir", help="folder of prepared TFDS data")
+    sub.add_argument("--manual-dir", help="folder of the originals that TFDS would otherwise download")
+    sub.add_argument("--objective", default="simclr", help="name of an objective")
+    sub.add_argument("--backbone", default="cnn", help="name of a backbone")
+    sub.add_argument("--labels", type=int, nargs="+", default=[5], help="labels per class, one number or several")
+    sub.add_argument("--draws", type=int, default=5, help="draws of the labels")
+    sub.add_argument("--epochs", type=int, help="pretraining epochs; by default what suits the data")
+    sub.add_argument("--out", default="demo", help="folder for the results")
+    sub.add_argument("--seed", type=int, default=0, help="seed of everything random")
+    return parser
+
+
+def _load(options, split=None):
+    import tftransfer as tt
+
+    return tt.data.load(
+        options.data,
+        split=options.split or split,
+        image_size=options.image_size,
+        data_dir=options.data_dir,
+        manual_dir=options.manual_dir,
+    )
+
+
+def _load_text(options, split=None):
+    """The Python that `_load` stands for."""
+    chosen = {"split": options.split or split, "image_size": options.image_size}
+    chosen |= {"data_dir": options.data_dir, "manual_dir": options.manual_dir}
+    words = [repr(options.data), *(f"{name}={value!r}" for name, value in chosen.items() if value is not None)]
+    return f"tt.data.load({', '.join(words)})"
+
+
+def _show(*lines):
+    """Prints the equivalent Python."""
+    print("In Python:\n\n    import tftransfer as tt\n    " + "\n    ".join(lines) + "\n")
+
+
+def _pretrain(options):
+    import keras
+
+    import tftransfer as tt
+    from tftransfer import specs
+
+    build_backbone, backbone_options = specs.resolve(options.backbone, tt.backbones)
+    build_objective, objective_options = specs.resolve(options.objective, tt.objectives)
+    examples = _load(options)
+    shape = _shape(examples)
+    _show(
+        f"examples = {_load_text(options)}",
+        f"with tt.placement.strategy({options.strategy!r}).scope():",
+        f"    backbone = {specs.call_text('tt.backbones', build_backbone, repr(shape), **backbone_options)}",
+        f"    objective = {specs.call_text('tt.objectives', build_objective, 'backbone', **objective_options)}",
+        f"tt.pretrain(objective, examples, epochs={options.epochs}, batch_size={options.batch_size}, "
+        f"save_to={options.out!r}, seed={options.seed})",
+    )
+    keras.utils.set_random_seed(options.seed)
+    with tt.placement.strategy(options.strategy).scope():
+        objective = build_objective(build_backbone(shape, **backbone_options), **objective_options)
+    tt.pretrain(
+        objective,
+        examples,
+        epochs=options.epochs,
+        batch_size=options.batch_size,
+        save_to=options.out,
+        resume=options.resume,
+        seed=options.seed,
+    )
+
+
+def _shape(examples):
+    """Shape of one example of arrays or of a `tf.data.Dataset`."""
+    if isinstance(examples, tuple):
+        return tuple(int(n) for n in examples[0].shape[1:])
+    spec = examples.element_spec
+    shape = tuple((spec[0] if isinstance(spec, tuple) else spec).shape)
+    if None in shape:
+        raise ValueError(f"The pictures differ in size (shape {shape}). Bring them to one size with --image-size.")
+    return shape
+
+
+def _finetune(options):
+    import keras
+
+    import tftransfer as tt
+    from tftransfer import specs
+
+    if not options.out.endswith(".keras"):
+        raise ValueError(f"--out must end in .keras, the whole model; received {options.out!r}.")
+    policy = specs.resolve_policy(options.policy)
+    examples = _load(options)
+    if not isinstance(examples, tuple) or examples.y is None:
+        raise ValueError(f"{options.data} has no labels in memory to fine-tune on. Give labelled data.")
+    classes = len(examples.class_names or ()) or int(examples.classes().max()) + 1
+    few = f".few({options.labels}, seed={options.seed})" if options.labels else f".split(0.1, seed={options.seed})"
+    _show(
+        f"examples{'' if options.labels else ', validation'} = {_load_text(options)}{few}",
+        f"with tt.placement.strategy({options.strategy!r}).scope():",
+        f"    task = tt.tasks.Classifier({options.weights!r}, num_classes={classes})",
+        f"tt.finetune(task, examples, policy={policy!r}, batch_size={options.batch_size}"
+        f"{'' if options.labels else ', validation_data=validation'})",
+        f"task.save({options.out!r})",
+    )
+    validation = None
+    if options.labels:
+        examples = examples.few(options.labels, seed=options.seed)
+    else:
+        examples, validation = examples.split(0.1, seed=options.seed)
+    keras.utils.set_random_seed(options.seed)
+    with tt.placement.strategy(options.strategy).scope():
+        task = tt.tasks.Classifier(options.weights, num_classes=classes)
+    tt.finetune(
+        task, examples, validation_data=validation, policy=policy, batch_size=options.batch_size, seed=options.seed
+    )
+    with tt.weights.atomic_write(options.out) as temporary:
+        task.save(temporary)
+    print(f"Saved the model to {options.out}.")
+
+
+def _evaluate(options):
+    import keras
+
+    import tftransfer as tt
+
+    examples = _load(options, split="test")
+    _show(
+        f"task = keras.models.load_model({options.model!r})",
+        f"print(tt.evaluate(task, {_load_text(options, split='test')}))",
+    )
+    report = tt.evaluate(keras.models.load_model(options.model), examples, batch_size=options.batch_size)
+    print(report)
+    if options.json:
+        report.to_json(options.json)
+    if options.plot:
+        report.plot(options.plot)
+
+
+def _inspect(options):
+    import tftransfer as tt
+
+    print(tt.weights.describe(options.weights))
+
+
+def _demo(options):
+    from tftransfer.demo import demo
+
+    demo(
+        options.data,
+        objective=options.objective,
+        backbone=options.backbone,
+        labels_per_class=options.labels,
+        draws=options.draws,
+        epochs=options.epochs,
+        folder=options.out,
+        data_dir=options.data_dir,
+        manual_dir=options.manual_dir,
+        seed=options.seed,
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
