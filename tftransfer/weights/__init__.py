@@ -1,5 +1,7 @@
 """The weights file: save, describe, load and transfer, each strictly and with a receipt."""
 
+from tftransfer.weights.adapt_pictures import input_channels, patch_size, positions
+from tftransfer.weights.adapt_rows import head_rows, token_embeddings
 from tftransfer.weights.description import Description, describe
 from tftransfer.weights.files import atomic_write, check_writable
 from tftransfer.weights.loading import load_backbone
@@ -14,8 +16,13 @@ __all__ = [
     "atomic_write",
     "check_writable",
     "describe",
+    "head_rows",
+    "input_channels",
     "load_backbone",
+    "patch_size",
+    "positions",
     "save_backbone",
+    "token_embeddings",
     "transfer_weights",
     "variable_paths",
 ]

@@ -27,8 +27,8 @@ def config_of(backbone):
         config = keras.saving.serialize_keras_object(backbone)
     except (NotImplementedError, TypeError, ValueError, AttributeError) as error:
         raise ValueError(
-            f"The model {backbone.name!r} has no config to rebuild it from: {error}. Build it with `keras.Sequential` "
-            "or `keras.Model(inputs, outputs)`, or give its classes `get_config` and `from_config`."
+            f"The model {backbone.name!r} has no config to rebuild it from: {error}. Build it with "
+            "`keras.Sequential` or `keras.Model(inputs, outputs)`, or give its classes `get_config`."
         ) from error
     config = _without_compilation(config)
     check_config(config, f"The model {backbone.name!r}")
@@ -36,7 +36,7 @@ def config_of(backbone):
 
 
 def check_config(config, where, custom_objects=None):
-    """ValueError unless the config names only Keras's own classes and ones that this process has registered."""
+    """ValueError unless the config names only Keras's own classes and ones registered in this process."""
     todo = [(config, 0)]
     while todo:
         value, depth = todo.pop()
@@ -77,7 +77,7 @@ def rebuild(config, where, *, parameters, custom_objects=None):
 
 
 def _build(config, custom_objects, limit):
-    """In a stateless scope Keras makes variables without values, so that their sizes can be looked at first."""
+    """In a stateless scope Keras makes variables without values: their sizes can be looked at first."""
     try:
         with keras.StatelessScope(initialize_variables=False):
             model = keras.saving.deserialize_keras_object(
@@ -116,8 +116,8 @@ def _check_object(value, where, custom_objects):
         return
     if name in _CARRY_CODE:
         raise ValueError(
-            f"{where} holds a {name.strip('_')}, which carries code, and code from a file is never run. Write a layer "
-            "class registered by `keras.saving.register_keras_serializable` instead."
+            f"{where} holds a {name.strip('_')}, which carries code, and code from a file is never run. "
+            "Write a layer class registered by `keras.saving.register_keras_serializable` instead."
         )
     is_keras = module in ("keras", *sys.modules) and str(module).split(".")[0] == "keras"
     if not is_keras:
@@ -129,9 +129,9 @@ def _check_object(value, where, custom_objects):
 
 def _unknown(kind, name, module, where):
     raise ValueError(
-        f"{where} needs the {kind} {name!r} of the module {module!r}, which is not registered here; nothing is imported "
-        "at a file's word. Import the module that defines it (with `keras.saving.register_keras_serializable`), or pass "
-        f"custom_objects={{{name!r}: ...}}."
+        f"{where} needs the {kind} {name!r} of the module {module!r}, which is not registered here; nothing "
+        "is imported at a file's word. Import the module that defines it (under "
+        f"`keras.saving.register_keras_serializable`), or pass custom_objects={{{name!r}: ...}}."
     )
 
 

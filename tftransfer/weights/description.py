@@ -4,7 +4,7 @@ import html
 import os
 from pathlib import Path
 
-from tftransfer.weights.receipt import _aligned as aligned
+from tftransfer.weights.receipt import aligned
 from tftransfer.weights.sources import open_source
 
 
@@ -34,6 +34,8 @@ def describe(path):
     >>> description.name, description.parameters, description.preprocessing
     ('encoder', 15, {'size': 4})
     """
+    if not isinstance(path, (str, os.PathLike)):
+        raise ValueError(f"describe takes the path of a file, received {path!r}.")
     with open_source(path) as source:
         return Description(Path(path), source)
 

@@ -99,7 +99,9 @@ def check_writable(path):
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
-        reason = f"Cannot write {str(path)!r}: {error.strerror or error}. Choose a folder that can be written."
+        reason = (
+            f"Cannot write {str(path)!r}: {error.strerror or error}. Choose a folder that can be written."
+        )
         raise OSError(error.errno, reason) from error
     return path
 

@@ -1,8 +1,8 @@
-"""Reading HDF5 that others wrote: everything is checked before it is used, and nothing outside the file is touched."""
+"""Reading HDF5 that others wrote: all is checked before it is used, nothing outside the file is touched."""
 
 import contextlib
+import io
 import math
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,13 +13,21 @@ import numpy as np
 from tftransfer.weights.seal import check_seal
 
 _DEPTH = 64  # of groups in groups
-_PLAIN_FILTERS = {
-    h5py.h5z.FILTER_DEFLATE,
-    h5py.h5z.FILTER_SHUFFLE,
-    h5py.h5z.FILTER_FLETCHER32,
-    h5py.h5z.FILTER_LZF,
-}
-_EXPANSION = 1100  # deflate packs no better than 1032 : 1
+_PACKING = {h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_LZF}
+_FILTERS = _PACKING | {h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_FLETCHER32}
+_EXPANSION, _EXPANSION_FLOOR = 100, 1 << 26  # weights do not pack a hundredfold, and small arrays do no harm
+_SIGNATURE = b"\x89HDF\r\n\x1a\n"
+# What h5py raises when a file is damaged. MemoryError: a damaged length.
+_FAILURES = (
+    OSError,
+    RuntimeError,
+    KeyError,
+    TypeError,
+    AttributeError,
+    OverflowError,
+    MemoryError,
+    IndexError,
+)
 
 
 @dataclass(frozen=True)
@@ -33,7 +41,7 @@ class Stored:
 
 @contextlib.contextmanager
 def open_file(path):
-    """Opens a file to read; whatever HDF5 finds wrong with it, then or later, is a ValueError that names the file.
+    """Opens an HDF5 file to read, after checking its seal if it has one.
 
     Raises:
         OSError: the file is missing or must not be read.
@@ -43,28 +51,51 @@ def open_file(path):
     with open(
         path, "rb"
     ) as file:  # FileNotFoundError, PermissionError, IsADirectoryError speak for themselves
-        if os.fstat(file.fileno()).st_size == 0:
-            raise ValueError(f"{str(path)!r} is empty: it holds no weights.")
+        start = file.read(len(_SIGNATURE))
+    if start != _SIGNATURE:
+        content = "is empty" if not start else "is not an HDF5 file"
+        raise ValueError(
+            f"{str(path)!r} {content}: it holds no weights. Give a file that Keras or tftransfer wrote."
+        )
     check_seal(path)
+    with _opened(str(path), repr(str(path))) as file:
+        yield file
+
+
+@contextlib.contextmanager
+def open_bytes(data, where):
+    """The same for an HDF5 file in memory."""
+    if not data.startswith(_SIGNATURE):
+        raise ValueError(f"{where} is not an HDF5 file: it holds no weights.")
+    with _opened(io.BytesIO(data), where) as file:
+        yield file
+
+
+@contextlib.contextmanager
+def _opened(file, where):
+    with reading(where):
+        file = h5py.File(file, "r")
     try:
-        with h5py.File(path, "r") as file:
-            yield file
-    except ValueError:
-        raise
-    except (
-        OSError,
-        RuntimeError,
-        KeyError,
-        TypeError,
-        AttributeError,
-        OverflowError,
-        RecursionError,
-    ) as error:
-        kind = "is damaged or truncated" if _looks_like_hdf5(path) else "is not an HDF5 file"
-        raise ValueError(f"{str(path)!r} {kind}, and cannot be read as weights: {error}.") from error
+        yield file
+    finally:
+        with contextlib.suppress(*_FAILURES):
+            file.close()
 
 
-def stored_arrays(file):
+@contextlib.contextmanager
+def reading(where):
+    """Turns what h5py raises about a damaged file into a ValueError that names it."""
+    try:
+        yield
+    except _FAILURES as error:
+        raise ValueError(
+            f"{where} is damaged or truncated, and cannot be read as weights: {error}."
+        ) from error
+    except UnicodeError as error:
+        raise ValueError(f"{where} is damaged: it has a name that is no text: {error}.") from error
+
+
+def stored_arrays(file, where):
     """All arrays of an open file by location, after checking that each lies in the file, whole, and once.
 
     Raises:
@@ -72,33 +103,33 @@ def stored_arrays(file):
         can
             hold, or of a type that weights do not have.
     """
-    size = os.path.getsize(file.filename)
-    found, seen, todo = {}, {_address(file["/"])}, [("", file["/"], 0)]
-    while todo:
-        prefix, group, depth = todo.pop()
-        if depth > _DEPTH:
-            raise ValueError(
-                f"{file.filename!r} is refused: groups are nested deeper than {_DEPTH} at {prefix!r}."
-            )
-        for name in sorted(group, reverse=True):
-            location = f"{prefix}{name}"
-            child = _child(file, group, name, location)
-            if _address(child) in seen:
-                raise ValueError(
-                    f"{file.filename!r} is refused: {location!r} leads back to another place in the file."
-                )
-            seen.add(_address(child))
-            if isinstance(child, h5py.Group):
-                todo.append((f"{location}/", child, depth + 1))
-            else:
-                found[location] = _checked(file, child, location, size)
-    return dict(sorted(found.items(), key=lambda item: natural(item[0])))
+    with reading(where):
+        size = file.id.get_filesize()
+        found, seen, todo = {}, {_address(file["/"])}, [("", file["/"], 0)]
+        while todo:
+            prefix, group, depth = todo.pop()
+            if depth > _DEPTH:
+                raise ValueError(f"{where} is refused: groups are nested deeper than {_DEPTH} at {prefix!r}.")
+            for name in sorted(group, reverse=True):
+                location = f"{prefix}{name}"
+                child = _child(group, name, f"{where} is refused: {location!r}")
+                if _address(child) in seen:
+                    raise ValueError(f"{where} is refused: {location!r} leads back to another place.")
+                seen.add(_address(child))
+                if isinstance(child, h5py.Group):
+                    todo.append((f"{location}/", child, depth + 1))
+                else:
+                    found[location] = _checked(
+                        child, location, size, f"{where} is refused: the array {location!r}"
+                    )
+        return dict(sorted(found.items(), key=lambda item: natural(item[0])))
 
 
-def read_array(file, stored):
+def read_array(file, stored, where):
     """The array as NumPy has it; bfloat16 by `ml_dtypes`."""
-    value = np.asarray(file[stored.location][()])
-    return value.view(ml_dtypes.bfloat16) if stored.dtype == "bfloat16" else value
+    with reading(where):
+        value = np.asarray(file[stored.location][()])
+        return value.view(ml_dtypes.bfloat16) if stored.dtype == "bfloat16" else value
 
 
 def text_attribute(node, name, limit=1 << 26):
@@ -107,15 +138,11 @@ def text_attribute(node, name, limit=1 << 26):
         return None
     attribute = node.attrs.get_id(name)
     if attribute.shape != () or h5py.check_string_dtype(attribute.dtype) is None:
-        raise ValueError(
-            f"{node.file.filename!r} is refused: the attribute {name!r} of {node.name!r} is not a text."
-        )
+        raise ValueError(f"A weights file is refused: the attribute {name!r} of {node.name!r} is not a text.")
     value = node.attrs[name]
-    text = value.decode("utf-8", "strict") if isinstance(value, bytes) else str(value)
+    text = value.decode("utf-8") if isinstance(value, bytes) else str(value)
     if len(text) > limit:
-        raise ValueError(
-            f"{node.file.filename!r} is refused: the attribute {name!r} has {len(text)} characters."
-        )
+        raise ValueError(f"A weights file is refused: the attribute {name!r} of {node.name!r} is too long.")
     return text
 
 
@@ -131,39 +158,33 @@ def natural(location):
     return parts
 
 
-def _child(file, group, name, location):
+def _child(group, name, refused):
     link = group.get(name, getlink=True)
     if not isinstance(link, h5py.HardLink):
-        raise ValueError(
-            f"{file.filename!r} is refused: {location!r} is a {type(link).__name__}, which may lead out of the file."
-        )
+        raise ValueError(f"{refused} is a {type(link).__name__}, which may lead elsewhere.")
     child = group[name]
     if not isinstance(child, (h5py.Group, h5py.Dataset)):
-        raise ValueError(f"{file.filename!r} is refused: {location!r} is neither a group nor an array.")
+        raise ValueError(f"{refused} is neither a group nor an array.")
     return child
 
 
-def _checked(file, dataset, location, size):
-    refused = f"{file.filename!r} is refused: the array {location!r}"
+def _checked(dataset, location, size, refused):
     if dataset.is_virtual or dataset.external:
         raise ValueError(f"{refused} keeps its data in other files.")
     dtype = _dtype(dataset)
     if dtype is None:
         raise ValueError(f"{refused} has the type {dataset.dtype}, which weights do not have.")
-    if dataset.shape is None or len(dataset.shape) > 32:
-        raise ValueError(f"{refused} has no shape that an array can have.")
-    wanted = math.prod(dataset.shape) * dataset.dtype.itemsize
-    held = dataset.id.get_storage_size()
-    if held > size:
-        raise ValueError(f"{refused} claims {held} bytes, and the file has {size}.")
+    if dataset.shape is None:
+        raise ValueError(f"{refused} has no shape.")
+    wanted, held = math.prod(dataset.shape) * dataset.dtype.itemsize, dataset.id.get_storage_size()
     properties = dataset.id.get_create_plist()
     filters = {properties.get_filter(i)[0] for i in range(properties.get_nfilters())}
-    if not filters <= _PLAIN_FILTERS:
+    if not filters <= _FILTERS:
         raise ValueError(f"{refused} is packed by a filter that needs foreign code.")
-    packed = bool(filters & {h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_LZF})
-    if wanted > (held * _EXPANSION if packed else held):
+    limit = max(held * _EXPANSION, _EXPANSION_FLOOR) if filters & _PACKING else held
+    if held > size or wanted > limit:
         raise ValueError(
-            f"{refused} claims the shape {dataset.shape}, and the file holds {held} bytes of it."
+            f"{refused} claims the shape {dataset.shape}; the file of {size} bytes holds {held} of it."
         )
     if dataset.chunks is not None and wanted:
         chunks = math.prod(math.ceil(n / c) for n, c in zip(dataset.shape, dataset.chunks, strict=True))
@@ -183,8 +204,3 @@ def _dtype(dataset):
 
 def _address(node):
     return h5py.h5o.get_info(node.id).addr
-
-
-def _looks_like_hdf5(path):
-    with open(path, "rb") as file:
-        return file.read(8) == b"\x89HDF\r\n\x1a\n"

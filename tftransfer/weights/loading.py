@@ -1,10 +1,10 @@
 """load_backbone: the model of a self-describing file, rebuilt, reloaded and checked."""
 
+from tftransfer.weights.arrival import Arrival, deliver
 from tftransfer.weights.config import rebuild
-from tftransfer.weights.matching import by_topology
+from tftransfer.weights.order import by_topology
 from tftransfer.weights.paths import slots
 from tftransfer.weights.sources import open_source
-from tftransfer.weights.transfer import deliver
 
 
 def load_backbone(path, *, custom_objects=None, return_receipt=False):
@@ -43,13 +43,14 @@ def load_backbone(path, *, custom_objects=None, return_receipt=False):
         if record is None or record.backbone is None:
             lacks = "the config of its model" if record else "a description of itself (plain Keras wrote it)"
             raise ValueError(
-                f"{str(path)!r} lacks {lacks}, so no model can be rebuilt from it. Build the model in code, then load "
-                "the file by `tftransfer.weights.transfer_weights(path, model)`."
+                f"{str(path)!r} lacks {lacks}, so no model can be rebuilt from it. Build the model in code, "
+                "then load the file by `tftransfer.weights.transfer_weights(path, model)`."
             )
         parameters = sum(entry.parameters for entry in source.entries)
         model = rebuild(
             record.backbone, repr(str(path)), parameters=parameters, custom_objects=custom_objects
         )
         pairs = by_topology(source.entries, slots(model), repr(str(path)))
-        receipt = deliver(source, model, pairs).verify().assert_loaded()
+        arrivals = [Arrival(pair, source.read(pair.entry)) for pair in pairs]
+        receipt = deliver(source, model, arrivals).verify().assert_loaded()
     return (model, receipt) if return_receipt else model

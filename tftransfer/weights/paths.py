@@ -57,8 +57,8 @@ def slots(model):
         raise ValueError(f"Expected a keras.Model or a keras layer, received {model!r}.")
     if not model.built:
         raise ValueError(
-            f"The model {model.name!r} is not built, so it has no variables yet. Give it a `keras.Input`, or call "
-            "it once on a batch, before its weights are saved, loaded or named."
+            f"The model {model.name!r} is not built, so it has no variables yet. Give it a `keras.Input`, or "
+            "call it once on a batch, before its weights are saved, loaded or named."
         )
     return list(_walk(model, (), set(), set()))
 
@@ -90,7 +90,7 @@ def _unique(name, taken):
 
 
 def _file_indices(layer):
-    """id of a variable -> n of `vars/n`, as the layer's own saving hook has it (it may reorder, leave out)."""
+    """id of a variable -> n of `vars/n`, as the layer's own saving hook has it."""
     if not layer.built:
         return {}
     store = {}

@@ -45,7 +45,8 @@ class Receipt:
 
     >>> import keras
     >>> from tftransfer.weights import transfer_weights
-    >>> first, second = (keras.Sequential([keras.Input((4,)), keras.layers.Dense(3, name="d")]) for _ in range(2))
+    >>> first = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3, name="d")])
+    >>> second = keras.models.clone_model(first)
     >>> receipt = transfer_weights(first, second)
     >>> receipt.counts["loaded"], receipt.verify().assert_loaded().percent_loaded
     (2, 100.0)
@@ -103,8 +104,8 @@ class Receipt:
         ]
         if wrong:
             raise ValueError(
-                f"{len(wrong)} variables of {self.model_name} do not hold what was read for them (or were changed "
-                f"since): {listed(wrong)}."
+                f"{len(wrong)} variables of {self.model_name} do not hold what was read for them (or were "
+                f"changed since): {listed(wrong)}."
             )
         return self
 
@@ -131,11 +132,11 @@ class Receipt:
             for s in ORDER
             if self.counts[s]
         ]
-        text = [self.summary, "", *_aligned(rows)]
+        text = [self.summary, "", *aligned(rows)]
         for status in ORDER[1:]:
             lines = self.of(status)
             if lines:
-                text += ["", f"{status}:", *_aligned([_cells(line) for line in lines[:10]])]
+                text += ["", f"{status}:", *aligned([_cells(line) for line in lines[:10]])]
                 text += [f"  ... and {len(lines) - 10} more"] if len(lines) > 10 else []
         return "\n".join(text)
 
@@ -175,13 +176,13 @@ def _cells(line):
     return (line.path, origin, str(tuple(line.shape)), line.note)
 
 
-def _aligned(rows):
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    right = {
-        i
-        for i in range(len(widths))
-        if all(row[i].replace(",", "").isdecimal() for row in rows[1:]) and rows[1:]
-    }
-    lines = ("  ".join(c.rjust(w) if i in right else c.ljust(w) for i, (c, w) in enumerate(zip(row, widths, strict=True)))
-             for row in rows)  # fmt: skip
+def aligned(rows):
+    """Rows of texts as lines of a table; columns of numbers are set to the right."""
+    columns = list(zip(*rows, strict=True))
+    widths = [max(map(len, column)) for column in columns]
+    numeric = [all(cell.replace(",", "").isdecimal() for cell in column[1:]) for column in columns]
+    lines = []
+    for row in rows:
+        cells = zip(row, widths, numeric, strict=True)
+        lines.append("  ".join(cell.rjust(w) if right else cell.ljust(w) for cell, w, right in cells))
     return ["  " + line.rstrip() for line in lines]

@@ -83,7 +83,7 @@ def plain(value, where):
         return json.loads(json.dumps(value, default=_plain))
     except (TypeError, ValueError, RecursionError) as error:
         raise ValueError(
-            f"{where} cannot be kept in a weights file: {error}. Use numbers, texts, lists and dicts with text keys."
+            f"{where} cannot be kept in a weights file: {error}. Use numbers, texts, lists and dicts of them."
         ) from error
 
 
@@ -94,7 +94,7 @@ def write_record(file, record):
     file.attrs[CHECKSUM] = _digest(text)
 
 
-def read_record(file):
+def read_record(file, where):
     """The record of an open h5py file, or None where there is none.
 
     Raises:
@@ -103,7 +103,7 @@ def read_record(file):
     text = text_attribute(file, ATTRIBUTE)
     if text is None:
         return None
-    where = f"The record in {file.filename!r}"
+    where = f"The record in {where}"
     if text_attribute(file, CHECKSUM, 16) != _digest(text):
         raise ValueError(
             f"{where} is damaged: its checksum differs. Copy the file again from where it was written."
@@ -120,7 +120,7 @@ def _checked(found, where):
         raise ValueError(f"{where} is not a record of tftransfer.")
     if found["format"] > FORMAT:
         raise ValueError(
-            f"{where} has format {found['format']}, and this tftransfer reads up to {FORMAT}: upgrade it."
+            f"{where} has format {found['format']}; this tftransfer reads up to {FORMAT}: upgrade it."
         )
     try:
         rows = tuple(Row(**{**row, "shape": tuple(row["shape"])}) for row in found.pop("manifest"))

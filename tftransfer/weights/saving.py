@@ -9,7 +9,7 @@ import keras
 from tftransfer.weights.config import config_of
 from tftransfer.weights.files import atomic_write, check_name
 from tftransfer.weights.hdf5 import read_array, stored_arrays
-from tftransfer.weights.layout import TRAINING_STATE, key_of
+from tftransfer.weights.layout import TRAINING_STATE, is_weight, key_of
 from tftransfer.weights.paths import slots
 from tftransfer.weights.receipt import as_numpy, listed
 from tftransfer.weights.record import Record, Row, checksum, now, plain, versions, write_record
@@ -103,9 +103,9 @@ def _write(backbone, path):
 
 def _manifest(file, variables):
     """Finds each variable in the file that Keras wrote, by names and then by its bytes, and reads it back."""
-    arrays = stored_arrays(file)
+    arrays = stored_arrays(file, "The new file")
     by_key = {}
-    for array in arrays.values():
+    for array in filter(lambda array: is_weight(array.location), arrays.values()):
         by_key.setdefault(key_of(file, array.location), []).append(array)
     rows, taken = [], set()
     for slot in variables:
@@ -115,7 +115,7 @@ def _manifest(file, variables):
         wanted = checksum(live)
         for array in candidates:
             fits = array.location not in taken and array.shape == tuple(live.shape)
-            if fits and checksum(read_array(file, array)) == wanted:
+            if fits and checksum(read_array(file, array, "The new file")) == wanted:
                 taken.add(array.location)
                 rows.append(Row(slot.path, array.location, array.shape, array.dtype, wanted))
                 break
@@ -131,15 +131,15 @@ def _check_state(backbone, variables):
     lost = [slot.path for slot in variables if slot.index is None]
     if lost:
         raise ValueError(
-            f"Keras does not store these variables as they are: {listed(lost)}. LoRA adapters must be merged into "
-            "their kernels before the backbone is saved."
+            f"Keras does not store these variables as they are: {listed(lost)}. LoRA adapters must be merged "
+            "into their kernels before the backbone is saved."
         )
     lookups = tuple(getattr(keras.layers, n) for n in ("StringLookup", "IntegerLookup", "TextVectorization"))
     for layer in backbone._flatten_layers():
         if isinstance(layer, lookups) and layer.get_config().get("vocabulary") is None:
             raise ValueError(
-                f"The layer {layer.name!r} learned its vocabulary by `adapt`, which a weights file cannot hold. Build "
-                "it with `vocabulary=layer.get_vocabulary()`, or keep it outside of the backbone."
+                f"The layer {layer.name!r} learned its vocabulary by `adapt`, which a weights file cannot "
+                "hold. Build it with `vocabulary=layer.get_vocabulary()`, or keep it outside of the backbone."
             )
 
 

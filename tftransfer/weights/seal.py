@@ -33,8 +33,8 @@ def check_seal(path):
         file.seek(0)
         if _digest(file, length) != seal[len(MAGIC) :]:
             raise ValueError(
-                f"{str(path)!r} is damaged: its bytes are not the ones that were saved. Copy it again from where it "
-                "was written, or save it again."
+                f"{str(path)!r} is damaged: its bytes are not the ones that were saved. Copy it again from "
+                "where it was written, or save it again."
             )
     return True
 

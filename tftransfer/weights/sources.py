@@ -3,15 +3,21 @@
 import contextlib
 import math
 import os
+import zipfile
+import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import keras
 
-from tftransfer.weights.hdf5 import open_file, read_array, stored_arrays
+from tftransfer.weights.hdf5 import open_bytes, open_file, read_array, reading, stored_arrays
 from tftransfer.weights.layout import is_weight, key_of
+from tftransfer.weights.legacy import legacy_group, legacy_keys
 from tftransfer.weights.paths import slots
 from tftransfer.weights.record import checksum, read_record
+
+_MEMBER = "model.weights.h5"
+_ZIP_EXPANSION = 10  # Keras packs nothing; what was repacked shrinks a little
 
 
 @dataclass(frozen=True)
@@ -39,13 +45,19 @@ class Entry:
 
 @dataclass(frozen=True)
 class Source:
-    """An open source: its entries in order, and how to read one."""
+    """An open source: its entries, and how to read one."""
 
     kind: str
     name: str
     entries: tuple
     read: object = field(repr=False)  # Entry -> NumPy array, its checksum verified
     record: object = None
+    layout: str = "ordered"  # "keras": locations mean something; "legacy": the order may not
+
+    @property
+    def has_names(self):
+        """Whether the layers of the source have names."""
+        return all(entry.chain is not None for entry in self.entries)
 
 
 @contextlib.contextmanager
@@ -64,86 +76,108 @@ def open_source(source):
             f"Expected a weights file or a keras.Model to take weights from, received {source!r}."
         )
     path = Path(source).expanduser()
+    where = repr(str(path))
+    if path.suffix == ".keras":
+        with open_bytes(_unzipped(path, where), where) as file:
+            yield _file(file, where, "Keras model archive")
+        return
     with open_file(path) as file:
-        yield _keras_file(path, file)
+        yield _file(file, where, "weights file of Keras")
 
 
 def _model(model):
     found = slots(model)
     variables = {slot.path: slot.variable for slot in found}
     entries = tuple(
-        Entry(
-            slot.chain,
-            slot.name,
-            tuple(slot.variable.shape),
-            slot.variable.dtype,
-            slot.path,
-            index=slot.index,
-        )
-        for slot in found
+        Entry(s.chain, s.name, tuple(s.variable.shape), s.variable.dtype, s.path, index=s.index)
+        for s in found
     )
-    return Source(
-        "model in memory",
-        f"the model {model.name!r}",
-        entries,
-        lambda e: keras.ops.convert_to_numpy(variables[e.location]),
-    )
-
-
-def _keras_file(path, file):
-    """A `.weights.h5` file of Keras 3, with or without a record."""
-    arrays = {location: array for location, array in stored_arrays(file).items() if is_weight(location)}
-    record = read_record(file)
-    if record is not None:
-        entries = _from_manifest(path, file, arrays, record)
-    else:
-        keys = {location: key_of(file, location) for location in arrays}
-        entries = tuple(
-            Entry(
-                keys[a.location][0],
-                str(keys[a.location][1]),
-                a.shape,
-                a.dtype,
-                a.location,
-                index=keys[a.location][1],
-            )
-            for a in arrays.values()
-        )
-    if not entries:
-        raise ValueError(f"{str(path)!r} holds no weights.")
 
     def read(entry):
-        value = read_array(file, arrays[entry.location])
-        if entry.checksum is not None and checksum(value) != entry.checksum:
-            raise ValueError(
-                f"{str(path)!r} is damaged: the values of {entry.path!r} are not the ones that were saved."
+        return keras.ops.convert_to_numpy(variables[entry.location])
+
+    return Source("model in memory", f"the model {model.name!r}", entries, read)
+
+
+def _file(file, where, kind):
+    arrays = stored_arrays(file, where)
+    with reading(where):
+        record = read_record(file, where)
+        layout = "legacy" if legacy_group(file) is not None else "keras"
+        if record is not None:
+            kind = f"weights file of tftransfer (format {record.format})"
+            entries = _from_manifest(where, arrays, record)
+        elif layout == "legacy":
+            kind = "HDF5 file of Keras 2 or the older format"
+            keys = legacy_keys(file, arrays, where)
+            found = ((arrays[location], key) for location, key in keys.items())
+            entries = tuple(
+                Entry(chain, leaf, a.shape, a.dtype, a.location, index=n) for a, (chain, leaf, n) in found
             )
+        else:
+            found = ((a, *key_of(file, a.location)) for a in arrays.values() if is_weight(a.location))
+            entries = tuple(
+                Entry(chain, str(n), a.shape, a.dtype, a.location, index=n) for a, chain, n in found
+            )
+    if not entries:
+        raise ValueError(f"{where} holds no weights of a Keras model.")
+
+    def read(entry):
+        value = read_array(file, arrays[entry.location], where)
+        if entry.checksum is not None and checksum(value) != entry.checksum:
+            raise ValueError(f"{where} is damaged: {entry.path!r} does not hold the values that were saved.")
         return value
 
-    kind = (
-        "weights file of Keras" if record is None else f"weights file of tftransfer (format {record.format})"
-    )
-    return Source(kind, str(path), entries, read, record)
+    return Source(kind, where, entries, read, record, layout)
 
 
-def _from_manifest(path, file, arrays, record):
+def _from_manifest(where, arrays, record):
+    """Entries of a self-describing file; the manifest must list the file's weights one by one."""
     entries = []
     for row in record.manifest:
         array = arrays.get(row.location)
-        if array is None or array.shape != row.shape or array.dtype != row.dtype:
+        if (
+            array is None
+            or (array.shape, array.dtype) != (row.shape, row.dtype)
+            or not is_weight(row.location)
+        ):
+            there = array and f"{array.dtype} {array.shape}"
             raise ValueError(
-                f"{str(path)!r} contradicts itself: its manifest has {row.path!r} as {row.dtype}{row.shape} at "
-                f"{row.location!r}, and the file has {array and (array.dtype, array.shape)} there."
+                f"{where} contradicts itself: its manifest has {row.path!r} as {row.dtype} {row.shape} at "
+                f"{row.location!r}, and there is {there}."
             )
         *chain, leaf = row.path.split("/")
-        index = int(row.location.rsplit("/", 1)[1]) if row.location.rsplit("/", 1)[1].isdecimal() else None
+        index = int(row.location.rsplit("/", 1)[1])
         entries.append(Entry(tuple(chain), leaf, row.shape, row.dtype, row.location, row.checksum, index))
-    extra = arrays.keys() - {row.location for row in record.manifest}
-    doubled = (
-        len(arrays) + len(record.manifest) - 2 * len({row.location for row in record.manifest}) - len(extra)
-    )
-    if extra or doubled or len({row.path for row in record.manifest}) != len(record.manifest):
-        raise ValueError(
-            f"{str(path)!r} contradicts itself: its manifest does not list its arrays one by one."
-        )
+    listed = {entry.location for entry in entries}
+    if listed != set(filter(is_weight, arrays)) or not len(listed) == len(entries) == len(
+        {e.path for e in entries}
+    ):
+        raise ValueError(f"{where} contradicts itself: its manifest does not list its weights one by one.")
     return tuple(entries)
+
+
+def _unzipped(path, where):
+    """The weights in a `.keras` archive; nothing else in it is looked at."""
+    with open(path, "rb") as file:
+        try:
+            with zipfile.ZipFile(file) as archive:
+                if _MEMBER not in archive.namelist():
+                    raise ValueError(
+                        f"{where} has no {_MEMBER} in it: it is no Keras model, or its weights are an npz."
+                    )
+                info = archive.getinfo(_MEMBER)
+                if info.file_size > _ZIP_EXPANSION * info.compress_size + (1 << 26):
+                    raise ValueError(
+                        f"{where} is refused: {info.compress_size} bytes unpack to {info.file_size}."
+                    )
+                return archive.read(_MEMBER)
+        except (
+            zipfile.BadZipFile,
+            zlib.error,
+            NotImplementedError,
+            RuntimeError,
+            EOFError,
+            KeyError,
+        ) as error:
+            raise ValueError(f"{where} is not a Keras model archive, or is damaged: {error}.") from error
