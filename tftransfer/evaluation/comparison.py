@@ -1,6 +1,7 @@
 """Did pretraining help? The figures of both arms over the draws, the paired gain, a verdict in words."""
 
 import html
+import textwrap
 from typing import NamedTuple
 
 import numpy as np
@@ -178,9 +179,8 @@ class Comparison(Result):
 
     def __str__(self):
         title, *notes = self._notes()
-        return "\n".join(
-            [title, "", text_table(self._header, self._body(), left=2), "", *notes, "", self.verdict]
-        )
+        prose = "\n".join(textwrap.fill(line, 100) for line in (*notes, "", *self.verdict.splitlines()))
+        return f"{title}\n\n{text_table(self._header, self._body(), left=2)}\n\n{prose}"
 
     def __repr__(self):
         return f"<Comparison at {self.budgets} labels per class: {self.verdict}>"
@@ -195,4 +195,6 @@ class Comparison(Result):
         arms, gains = figure.subplots(1, 2, width_ratios=(1.5, 1))
         figures.draw_arms(arms, self)
         figures.draw_gains(gains, self)
-        figure.suptitle(self.verdict.splitlines()[0], fontsize=11)
+        several = len(self.budgets) > 1
+        title = "Pretrained against scratch" if several else textwrap.fill(self.verdict, 100)
+        figure.suptitle(title, fontsize=11)

@@ -13,7 +13,7 @@ from tftransfer.policies import Policy, full, linear_probe
 from tftransfer.tasks import Classifier
 
 _PROBE_STEPS = _FULL_STEPS = 100  # of the default policy, whatever the number of labels
-_PROBE_RATE = 3e-3  # so few steps need more than `linear_probe`'s own 1e-3
+
 _SETTLED = 0.01  # share of the initial value left in a BatchNormalization statistic that counts as settled
 
 
@@ -83,7 +83,7 @@ class Wiring:
             if self._policy is not None:
                 return self._policy
             probe, tune = (math.ceil(steps / per_epoch) for steps in (_PROBE_STEPS, _FULL_STEPS))
-            return linear_probe(epochs=probe, learning_rate=_PROBE_RATE) + full(epochs=tune)
+            return linear_probe(epochs=probe) + full(epochs=tune)
         if self._scratch_policy is not None:
             stages = [dataclasses.replace(stage, learning_rate=rate) for stage in self._scratch_policy]
             return Policy(stages) if rate else self._scratch_policy
