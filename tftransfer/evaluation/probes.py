@@ -63,7 +63,8 @@ def knn_accuracy(embeddings, labels, test_embeddings, test_labels, *, k=20):
 
 
 def ridge_accuracy(embeddings, labels, test_embeddings, test_labels):
-    """Accuracy of a linear probe in closed form: ridge regression on the classes, its strength by leave-one-out.
+    """Accuracy of a linear probe in closed form: ridge regression on the classes, its strength by
+    leave-one-out.
 
     Args:
         embeddings, labels: `(n, dim)` and `(n,)`, what is fitted.
@@ -85,9 +86,9 @@ def ridge_accuracy(embeddings, labels, test_embeddings, test_labels):
 class Probe(keras.callbacks.Callback):
     """Probes the features of a backbone while it is pretrained.
 
-    Half of the labelled examples (stratified) teach a ridge and a nearest-neighbour probe, the other half is asked;
-    `probe_accuracy` (ridge) and `knn_accuracy` join the progress bar and the history. Between two probes the last
-    value stands. The labels never reach the objective.
+    Half of the labelled examples (stratified) teach a ridge and a nearest-neighbour probe, the other half is
+    asked; `probe_accuracy` (ridge) and `knn_accuracy` join the progress bar and the history. Between two
+    probes the last value stands. The labels never reach the objective.
 
     Args:
         backbone: the backbone inside the objective.

@@ -13,7 +13,6 @@ from tftransfer.policies import Policy, full, linear_probe
 from tftransfer.tasks import Classifier
 
 _PROBE_STEPS = _FULL_STEPS = 100  # of the default policy, whatever the number of labels
-
 _SETTLED = 0.01  # share of the initial value left in a BatchNormalization statistic that counts as settled
 
 
