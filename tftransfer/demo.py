@@ -1,4 +1,5 @@
-"""The main job on real data: pretrain without labels, save, reload, fine-tune, and compare with a fair control."""
+"""The main job on real data: pretrain without labels, save, reload, fine-tune, and compare with a fair
+control."""
 
 import time
 from pathlib import Path
@@ -14,7 +15,7 @@ _VIEWS = {
     "mnist": {"crop_scale": (0.3, 1.0), "flip": False},
     "fashion_mnist": {"crop_scale": (0.3, 1.0)},
 }
-_STEPS = {"digits": 240}
+_STEPS = {"digits": 400}
 _SMALL_VIT = {"width": 128, "depth": 4, "num_heads": 4}
 
 
@@ -32,14 +33,15 @@ def demo(
     data_dir=None,
     manual_dir=None,
     seed=0,
-    verbose=1,
+    verbose="auto",
 ):
     """Runs the whole story once and leaves its results in a folder.
 
-    1. Load real data; a test set is held out that nothing else ever sees. 2. Pretrain on the training examples
-    without their labels and save the backbone. 3. Over several draws of a few labels: reload it in a fresh model,
-    train the head, then everything at a lower rate; and train the same architecture from scratch, at the rate that
-    suits it best, for as many steps. 4. Print a table and a verdict, write a picture and a JSON.
+    1. Load real data; a test set is held out that nothing else ever sees. 2. Pretrain on the training
+    examples without their labels and save the backbone. 3. Over several draws of a few labels: reload it in a
+    fresh model, train the head, then everything at a lower rate; and train the same architecture from
+    scratch, at the rate that suits it best, for as many steps. 4. Print a table and a verdict, write a
+    picture and a JSON.
 
     Args:
         source: what `data.load` takes: `"digits"`, a TFDS name, a folder of class folders, an `.npz`.
@@ -54,7 +56,7 @@ def demo(
         data_dir: folder of prepared TFDS data.
         manual_dir: folder of the originals that TFDS would otherwise download.
         seed: seed of everything.
-        verbose: 0 silent, 1 progress bars.
+        verbose: 0 silent, "auto" progress bars.
 
     Returns:
         The `evaluation.Comparison`.
@@ -88,9 +90,18 @@ def demo(
     )
     pretraining_seconds = time.monotonic() - pretraining_begun
 
-    say("\n2. Fine-tuning the reloaded backbone, and the same architecture from scratch, on the same few labels")
+    say(
+        "\n2. Fine-tuning the reloaded backbone, and the same architecture from scratch, on the same few labels"
+    )
     comparison = evaluation.compare(
-        path, train, test, labels_per_class=labels_per_class, draws=draws, policy=policy, seed=seed, verbose=verbose
+        path,
+        train,
+        test,
+        labels_per_class=labels_per_class,
+        draws=draws,
+        policy=policy,
+        seed=seed,
+        verbose=verbose,
     )
     comparison.details |= {
         "data": str(source),
@@ -134,5 +145,9 @@ def _objective(name, objective, backbone, shape):
     build, arguments = specs.resolve(objective, objectives)
     if build is objectives.SimCLR:
         view = layers.RandomView(**_VIEWS.get(name, {}))
-        arguments = {"augmentation": view, "temperature": 0.5, **arguments}  # 0.5: the paper's for small pictures
+        arguments = {
+            "augmentation": view,
+            "temperature": 0.5,
+            **arguments,
+        }  # 0.5: the paper's for small pictures
     return build(model, **arguments)

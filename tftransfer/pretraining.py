@@ -12,6 +12,7 @@ from tftransfer.evaluation import Probe
 from tftransfer.guards import StopOnBadLoss, warn_of_collapse
 from tftransfer.layers import pool
 from tftransfer.objectives import Objective
+from tftransfer.progress import RunProgress
 
 
 def pretrain(
@@ -29,29 +30,31 @@ def pretrain(
 ):
     """Trains an objective on examples without labels; labels that come along are ignored.
 
-    An objective that is compiled already is trained as it is; otherwise it is compiled by `default_compile`: AdamW
-    with the objective's own rate and weight decay, warm-up and cosine. All else is Keras's `fit`.
+    An objective that is compiled already is trained as it is; otherwise it is compiled by `default_compile`:
+    AdamW with the objective's own rate and weight decay, warm-up and cosine. All else is Keras's `fit`.
 
     Args:
         objective: an `objectives.Objective` over your backbone.
-        data: an array `(n, ...)` or `(x, y)`, a `tf.data.Dataset` of examples or batches, or what `data.load` returns.
-            Pictures of uint8 are scaled to [0, 1], unless the backbone rescales by itself.
+        data: an array `(n, ...)` or `(x, y)`, a `tf.data.Dataset` of examples or batches, or what `data.load`
+            returns. Pictures of uint8 are scaled to [0, 1], unless the backbone rescales by itself.
         epochs: passes over the data.
         batch_size: examples a step, over all replicas together.
         save_to: path `*.weights.h5` for the backbone when training ends; a checkpoint lies beside it
             (`*.checkpoint.weights.h5`) until then, for `resume`.
-        probe_data: labelled `(x, y)`, never used to train: at intervals the frozen features are probed with it, and
-            `probe_accuracy` appears in the progress bar and the history.
+        probe_data: labelled `(x, y)`, never used to train: at intervals the frozen features are probed with
+            it, and `probe_accuracy` appears in the progress bar and the history.
         resume: continue an interrupted run from the checkpoint beside `save_to`; without one, start.
         callbacks: further Keras callbacks.
         seed: seed of the order of the examples.
-        verbose: 0 silent, 1 progress bar, 2 a line an epoch, "auto".
+        verbose: "auto" one progress bar for the whole run, 0 silent, 1 Keras's bar an epoch, 2 a line an
+            epoch.
 
     Returns:
         Keras's `History`; `.history` has one list a figure, `.backbone` is the trained backbone.
 
     Raises:
-        ValueError: before training, for data or settings that cannot work; during it, when the loss is not finite.
+        ValueError: before training, for data or settings that cannot work; during it, when the loss is not
+            finite.
         OSError: when `save_to` cannot be written.
 
     Example:
@@ -65,7 +68,12 @@ def pretrain(
     _check_arguments(objective, epochs, batch_size, resume, save_to)
     backbone = objective.backbone
     shape = None if _is_dict(data) else backbone.input_shape[1:]
-    options = {"input_shape": shape, "scale": not sources.rescales_pixels(backbone), "labels": False, "seed": seed}
+    options = {
+        "input_shape": shape,
+        "scale": not sources.rescales_pixels(backbone),
+        "labels": False,
+        "seed": seed,
+    }
     sources.check_examples(data, input_shape=shape, value_range=(0, 1) if options["scale"] else None)
     if save_to is not None:
         weights.check_writable(save_to)
@@ -84,11 +92,20 @@ def pretrain(
         start, past = checkpoint.resume(objective, say) if resume else (0, {})
         watchers.append(checkpoint)
 
+    if verbose == "auto":
+        watchers.append(RunProgress(steps=steps, epochs=epochs, start=start))
+
     history = keras.callbacks.History()
     history.history = past
     for first, last_epoch, count in _runs(start, steps, epochs):
         batches = sources.batches(
-            data, batch_size=batch_size, shuffle=True, drop_remainder=True, repeat=True, start=first, **options
+            data,
+            batch_size=batch_size,
+            shuffle=True,
+            drop_remainder=True,
+            repeat=True,
+            start=first,
+            **options,
         )
         done = objective.fit(
             batches,
@@ -97,7 +114,7 @@ def pretrain(
             steps_per_epoch=count,
             shuffle=False,  # the batches are shuffled already
             callbacks=watchers,
-            verbose=verbose,
+            verbose=0 if verbose == "auto" else verbose,
         )
         for name, values in done.history.items():
             history.history.setdefault(name, []).extend(values)
@@ -107,7 +124,9 @@ def pretrain(
 
     sample = next(iter(sources.batches(data, batch_size=512, shuffle=True, **options)))
     if shape is not None:
-        warn_of_collapse(keras.ops.convert_to_numpy(pool(backbone.output_shape)(backbone(sample, training=False))))
+        warn_of_collapse(
+            keras.ops.convert_to_numpy(pool(backbone.output_shape)(backbone(sample, training=False)))
+        )
     if save_to is not None:
         weights.save_backbone(
             backbone,
@@ -123,7 +142,7 @@ def pretrain(
 
 
 def _runs(start, steps, epochs):
-    """The calls of `fit` that are left after `start` steps: `(first step, last epoch, steps an epoch)` each."""
+    """The calls of `fit` left after `start` steps, each `(first step, last epoch, steps an epoch)`."""
     whole = -(-start // steps) * steps
     if start % steps:  # first the rest of the epoch that was cut
         yield start, start // steps + 1, whole - start
@@ -134,7 +153,8 @@ def _runs(start, steps, epochs):
 def default_compile(objective, *, steps, learning_rate=None, say=print):
     """Compiles an objective the way `pretrain` does when it is not compiled yet.
 
-    AdamW with warm-up over a tenth of the steps and cosine decay to zero; no weight decay on biases and norms.
+    AdamW with warm-up over a tenth of the steps and cosine decay to zero; no weight decay on biases and
+    norms.
 
     Args:
         objective: the objective.
@@ -145,7 +165,10 @@ def default_compile(objective, *, steps, learning_rate=None, say=print):
     rate = learning_rate or objective.default_learning_rate
     warmup = steps // 10
     schedule = keras.optimizers.schedules.CosineDecay(
-        0.0 if warmup else rate, max(steps - warmup, 1), warmup_target=rate if warmup else None, warmup_steps=warmup
+        0.0 if warmup else rate,
+        max(steps - warmup, 1),
+        warmup_target=rate if warmup else None,
+        warmup_steps=warmup,
     )
     optimizer = keras.optimizers.AdamW(schedule, weight_decay=objective.default_weight_decay)
     optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta", "table", "token"])

@@ -75,6 +75,8 @@ class SimCLR(Objective):
     >>> history = objective.fit(keras.random.uniform((32, 8, 8, 1)), batch_size=16, verbose=0)
     """
 
+    default_learning_rate = 3e-3
+
     def __init__(self, backbone, *, augmentation=None, projection_width=128, temperature=0.1, **kwargs):
         if not temperature > 0:
             raise ValueError(f"temperature must be positive; received {temperature}.")

@@ -5,7 +5,7 @@ from tftransfer.policies.policy import Policy, Stage
 __all__ = ["linear_probe"]
 
 
-def linear_probe(epochs=10, *, learning_rate=1e-3):
+def linear_probe(epochs=10, *, learning_rate=1e-2):
     """Trains the head with the backbone frozen: cheap, safe with few labels, the right start of a chain.
 
     A head that starts from random numbers sends large, meaningless gradients into the backbone; after a probe
@@ -19,7 +19,8 @@ def linear_probe(epochs=10, *, learning_rate=1e-3):
 
     Args:
         epochs: passes over the labelled data.
-        learning_rate: peak learning rate of the head.
+        learning_rate: peak learning rate of the head; high, since one linear layer on frozen features cannot diverge far
+            and few labels mean few steps.
 
     Returns:
         A `Policy` of one stage.
@@ -31,6 +32,6 @@ def linear_probe(epochs=10, *, learning_rate=1e-3):
 
     >>> from tftransfer.policies import linear_probe
     >>> linear_probe(epochs=5)
-    Policy: linear_probe(epochs=5, learning_rate=0.001)
+    Policy: linear_probe(epochs=5, learning_rate=0.01)
     """
     return Policy([Stage("linear_probe", {r"^head/": 1.0, r".*": 0.0}, epochs, learning_rate)])
