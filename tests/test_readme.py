@@ -1,0 +1,40 @@
+"""README's Python runs as it stands, and its tables name what there is."""
+
+import re
+from pathlib import Path
+
+import matplotlib
+import pytest
+
+import tftransfer as tt
+
+README = Path(__file__).parents[1] / "README.md"
+
+
+@pytest.mark.slow
+def test_the_code_runs(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    matplotlib.use("Agg")
+    blocks = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), flags=re.DOTALL)
+    assert len(blocks) == 2
+    names = {}
+    for block in blocks:
+        exec(compile(block, "README.md", "exec"), names)
+    assert names["report"].metrics["accuracy"] > 0.85
+    assert "pretraining" in names["comparison"].verdict
+    assert (tmp_path / "run" / "classifier.keras").exists()
+    assert "100.0% of parameters" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("module", ["backbones", "objectives", "policies", "tasks"])
+def test_the_table_names_every_member(module):
+    text = README.read_text(encoding="utf-8")
+    bases = {"Objective", "Task", "Policy", "Stage"}
+    missing = [name for name in getattr(tt, module).__all__ if name not in bases and f"`{name}`" not in text]
+    assert not missing, f"README's table lacks {missing}"
+
+
+def test_the_two_commands_stand_each_on_a_line_of_its_own():
+    lines = README.read_text(encoding="utf-8").splitlines()
+    assert 'python -m pip install -e ".[cpu]" && tftransfer demo' in lines
+    assert 'python -m pip install -e ".[cpu,test]" && pytest' in lines
