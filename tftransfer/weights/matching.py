@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import keras
 
-from tftransfer.weights.order import Pair, bare, split
+from tftransfer.weights.order import Pair, split
 
 
 @dataclass
@@ -47,18 +47,26 @@ def by_name(entries, slots, *, places, excused):
         excused: says of an entry or slot whether it may stay without a partner.
     """
     bases = _made_up(slots)
+    said = {places[e]: e for e in entries if places[e][0][-1:] != e.chain[-1:]}  # `mapping` names their layer
+    pairs = [Pair(entry, slot) for slot in slots for entry in [_at(said, slot)] if entry is not None]
+    done = {id(pair.slot) for pair in pairs} | {id(pair.entry) for pair in pairs}
+    entries, slots = ([item for item in items if id(item) not in done] for items in (entries, slots))
     source, target = Node(), Node()
     for entry in entries:
         source.add(*places[entry], entry)
     for slot in slots:
         target.add(slot.chain, slot.name, slot)
-    pairs = _match(source, target, bases, excused)
-    if not pairs:  # the one may be a part of the other: a backbone in a task
+    found = _match(source, target, bases, excused)
+    if not found:  # the one may be a part of the other: a backbone in a task
         nested = [_match(node, target, bases, excused) for node in source.inside()]
         nested += [_match(source, node, bases, excused) for node in target.inside()]
-        whole = [found for found in nested if len(found) in (len(entries), len(slots))]
-        pairs = whole[0] if len(whole) == 1 else []
-    return pairs + _by_layer_name(entries, slots, places, pairs, bases)
+        whole = [pairs for pairs in nested if len(pairs) in (len(entries), len(slots))]
+        found = whole[0] if len(whole) == 1 else []
+    return pairs + found + _by_layer_name(entries, slots, found, bases)
+
+
+def _at(places, slot):
+    return places.get((slot.chain, slot.name)) or places.get((slot.chain, str(slot.index)))
 
 
 def _match(source, target, bases, excused):
@@ -83,32 +91,32 @@ def _partners(source, target, bases, excused):
     for side, children in enumerate((source, target)):
         for name in children:
             base, number = split(name)
-            if base in bases:
-                families.setdefault(base, ([], []))[side].append((number, name))
-            elif side == 0 and name in target:
-                yield name, name
-    for first, second in families.values():
-        if {name for _, name in first} != {name for _, name in second}:
+            families.setdefault(base, ([], []))[side].append((number, name))
+    for base, (first, second) in families.items():
+        common = {name for _, name in first} & {name for _, name in second}
+        if base not in bases and (common or len(first) != 1):
+            yield from ((name, name) for name in sorted(common))
+            continue
+        if len(common) < max(len(first), len(second)):
             first = [x for x in first if not all(excused(item) for item in source[x[1]].items())]
             second = [x for x in second if not all(excused(item) for item in target[x[1]].items())]
         if len(first) == len(second):
             yield from ((a, b) for (_, a), (_, b) in zip(sorted(first), sorted(second), strict=True))
 
 
-def _by_layer_name(entries, slots, places, pairs, bases):
+def _by_layer_name(entries, slots, pairs, bases):
     """What is left goes by its layer's name alone, if the user chose it and it stands once on each side."""
     used = {id(pair.entry) for pair in pairs} | {id(pair.slot) for pair in pairs}
     left, right = {}, {}
     for entry in entries:
-        chain, leaf = places[entry]
-        if id(entry) not in used and chain:
-            left.setdefault(bare(chain[-1]), {}).setdefault(chain, {})[leaf] = entry
+        if id(entry) not in used and entry.chain:
+            left.setdefault(entry.chain[-1], {}).setdefault(entry.chain, {})[entry.leaf] = entry
     for slot in slots:
         if id(slot) not in used and slot.chain:
-            right.setdefault(bare(slot.chain[-1]), {}).setdefault(slot.chain, []).append(slot)
+            right.setdefault(slot.chain[-1], {}).setdefault(slot.chain, []).append(slot)
     found = []
     for name in left.keys() & right.keys():
-        if name not in bases and len(left[name]) == len(right[name]) == 1:
+        if split(name)[0] not in bases and len(left[name]) == len(right[name]) == 1:
             (leaves,), (targets,) = left[name].values(), right[name].values()
             found += _same_leaves(leaves, targets)
     return found

@@ -35,12 +35,9 @@ def by_topology(entries, slots, where):
     if here.keys() == there.keys():
         pairs = [Pair(entry, here[entry.path]) for entry in entries]
     else:
-        bare = [[bare(item.path) for item in items] for items in (slots, entries)]
-        pairs = (
-            [Pair(entry, slot) for entry, slot in zip(entries, slots, strict=False)]
-            if bare[0] == bare[1]
-            else []
-        )
+        names = [[bare(item.path) for item in items] for items in (slots, entries)]
+        agree = names[0] == names[1]
+        pairs = [Pair(entry, slot) for entry, slot in zip(entries, slots, strict=True)] if agree else []
     if not pairs or any(tuple(pair.slot.variable.shape) != pair.entry.shape for pair in pairs):
         missing, unused = listed(here.keys() - there.keys()), listed(there.keys() - here.keys())
         wrong = listed(p.entry.path for p in pairs if tuple(p.slot.variable.shape) != p.entry.shape)

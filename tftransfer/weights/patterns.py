@@ -21,7 +21,7 @@ def places(entries, mapping):
             raise ValueError(f"mapping has {pattern!r}, which matches nothing of the source; it has {has}.")
     if len(places) > len(set(places.values())):
         raise ValueError("mapping puts several weights of the source at one place.")
-    return {entry: (tuple(path.split("/")[:-1]), path.rsplit("/", 1)[-1]) for entry, path in places.items()}
+    return {entry: (tuple(path.split("/")[:-1]), path.split("/")[-1]) for entry, path in places.items()}
 
 
 def patterns(given, name):
