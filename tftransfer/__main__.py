@@ -28,31 +28,42 @@ def main(arguments=None):
 
 def _parser():
     parser = argparse.ArgumentParser(
-        prog="tftransfer", description="Pretrain any Keras model without labels, keep it in a file, fine-tune it on few labels."
+        prog="tftransfer",
+        description="Pretrain any Keras model without labels, keep it in a file, fine-tune it on few labels.",
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     def command(name, run, help):
-        sub = commands.add_parser(name, help=help, description=help, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+        sub = commands.add_parser(
+            name, help=help, description=help, formatter_class=argparse.ArgumentDefaultsHelpFormatter
+        )
         sub.set_defaults(run=run)
         return sub
 
     def data(sub, required=True, **more):
         sub.add_argument("--data", required=required, help=_DATA, **more)
         sub.add_argument("--split", help="part of the data; by default the training part where there is one")
-        sub.add_argument("--image-size", type=int, help="side of the pictures in pixels; by default as they are")
+        sub.add_argument(
+            "--image-size", type=int, help="side of the pictures in pixels; by default as they are"
+        )
         sub.add_argument("--data-dir", help="folder of prepared TFDS data")
         sub.add_argument("--manual-dir", help="folder of the originals that TFDS would otherwise download")
 
     def common(sub, batch_size):
-        sub.add_argument("--batch-size", type=int, default=batch_size, help="examples a step, over all devices")
+        sub.add_argument(
+            "--batch-size", type=int, default=batch_size, help="examples a step, over all devices"
+        )
         sub.add_argument("--strategy", default="auto", help="auto, cpu, gpu, mirrored, multi_worker or tpu")
         sub.add_argument("--seed", type=int, default=0, help="seed of everything random")
 
     sub = command("pretrain", _pretrain, "Pretrain a backbone on data without labels and save it.")
     data(sub)
-    sub.add_argument("--objective", default="simclr", help="simclr, autoencoder(noise=0.2), masked_autoencoder, ...")
-    sub.add_argument("--backbone", default="cnn", help="mlp, cnn, resnet18, resnet50, vgg16, vit(width=64, depth=4), ...")
+    sub.add_argument(
+        "--objective", default="simclr", help="simclr, autoencoder(noise=0.2), masked_autoencoder, ..."
+    )
+    sub.add_argument(
+        "--backbone", default="cnn", help="mlp, cnn, resnet18, resnet50, vgg16, vit(width=64, depth=4), ..."
+    )
     sub.add_argument("--epochs", type=int, default=100, help="passes over the data")
     sub.add_argument("--out", required=True, help="the file to write, *.weights.h5")
     sub.add_argument("--resume", action="store_true", help="continue an interrupted run")
@@ -62,7 +73,9 @@ def _parser():
     sub.add_argument("weights", help="a file that pretrain wrote")
     data(sub)
     sub.add_argument("--labels", type=int, help="labels per class to use; by default all")
-    sub.add_argument("--policy", default="linear_probe+full", help="stages, chained: linear_probe(epochs=5)+full")
+    sub.add_argument(
+        "--policy", default="linear_probe+full", help="stages, chained: linear_probe(epochs=5)+full"
+    )
     sub.add_argument("--out", required=True, help="the file to write, *.keras")
     common(sub, 32)
 
@@ -82,7 +95,9 @@ def _parser():
     sub.add_argument("--manual-dir", help="folder of the originals that TFDS would otherwise download")
     sub.add_argument("--objective", default="simclr", help="name of an objective")
     sub.add_argument("--backbone", default="cnn", help="name of a backbone")
-    sub.add_argument("--labels", type=int, nargs="+", default=[5], help="labels per class, one number or several")
+    sub.add_argument(
+        "--labels", type=int, nargs="+", default=[5], help="labels per class, one number or several"
+    )
     sub.add_argument("--draws", type=int, default=5, help="draws of the labels")
     sub.add_argument("--epochs", type=int, help="pretraining epochs; by default what suits the data")
     sub.add_argument("--out", default="demo", help="folder for the results")
@@ -106,7 +121,10 @@ def _load_text(options, split=None):
     """The Python that `_load` stands for."""
     chosen = {"split": options.split or split, "image_size": options.image_size}
     chosen |= {"data_dir": options.data_dir, "manual_dir": options.manual_dir}
-    words = [repr(options.data), *(f"{name}={value!r}" for name, value in chosen.items() if value is not None)]
+    words = [
+        repr(options.data),
+        *(f"{name}={value!r}" for name, value in chosen.items() if value is not None),
+    ]
     return f"tt.data.load({', '.join(words)})"
 
 
@@ -154,7 +172,9 @@ def _shape(examples):
     spec = examples.element_spec
     shape = tuple((spec[0] if isinstance(spec, tuple) else spec).shape)
     if None in shape:
-        raise ValueError(f"The pictures differ in size (shape {shape}). Bring them to one size with --image-size.")
+        raise ValueError(
+            f"The pictures differ in size (shape {shape}). Bring them to one size with --image-size."
+        )
     return shape
 
 
@@ -171,7 +191,11 @@ def _finetune(options):
     if not isinstance(examples, tuple) or examples.y is None:
         raise ValueError(f"{options.data} has no labels in memory to fine-tune on. Give labelled data.")
     classes = len(examples.class_names or ()) or int(examples.classes().max()) + 1
-    few = f".few({options.labels}, seed={options.seed})" if options.labels else f".split(0.1, seed={options.seed})"
+    few = (
+        f".few({options.labels}, seed={options.seed})"
+        if options.labels
+        else f".split(0.1, seed={options.seed})"
+    )
     _show(
         f"examples{'' if options.labels else ', validation'} = {_load_text(options)}{few}",
         f"with tt.placement.strategy({options.strategy!r}).scope():",
@@ -189,7 +213,12 @@ def _finetune(options):
     with tt.placement.strategy(options.strategy).scope():
         task = tt.tasks.Classifier(options.weights, num_classes=classes)
     tt.finetune(
-        task, examples, validation_data=validation, policy=policy, batch_size=options.batch_size, seed=options.seed
+        task,
+        examples,
+        validation_data=validation,
+        policy=policy,
+        batch_size=options.batch_size,
+        seed=options.seed,
     )
     with tt.weights.atomic_write(options.out) as temporary:
         task.save(temporary)

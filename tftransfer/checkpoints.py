@@ -15,12 +15,13 @@ STATE = "tftransfer_checkpoint"
 class Checkpoint(keras.callbacks.Callback):
     """Saves weights, optimizer slots, random state, and the position of a run, in one `.weights.h5` file.
 
-    Written at the end of epochs, and within an epoch, when `seconds` have passed since the last time; a kill at any
-    moment leaves the last whole file. `restore` puts everything back.
+    Written at the end of epochs, and within an epoch, when `seconds` have passed since the last time; a kill
+    at any moment leaves the last whole file. `restore` puts everything back.
 
     Args:
         path: the checkpoint file, `*.weights.h5`.
-        seconds: least time between two files; the end of an epoch counts from the same clock, except the first.
+        seconds: least time between two files; the end of an epoch counts from the same clock, except the
+            first.
         fingerprint: what the run was started with (JSON); `restore` refuses another one.
         steps_per_epoch: steps of an epoch.
 
@@ -108,9 +109,15 @@ def restore(model, path, *, fingerprint):
     """
     with h5py.File(path, "r") as file:
         if STATE not in file.attrs:
-            raise ValueError(f"{path} is not a checkpoint of an interrupted run. Delete it or give another path.")
+            raise ValueError(
+                f"{path} is not a checkpoint of an interrupted run. Delete it or give another path."
+            )
         state = json.loads(file.attrs[STATE])
-    different = {k: (state["fingerprint"].get(k), v) for k, v in fingerprint.items() if state["fingerprint"].get(k) != v}
+    different = {
+        k: (state["fingerprint"].get(k), v)
+        for k, v in fingerprint.items()
+        if state["fingerprint"].get(k) != v
+    }
     if different:
         listed = "; ".join(f"{name} was {old!r}, now {new!r}" for name, (old, new) in different.items())
         raise ValueError(

@@ -10,8 +10,8 @@ import numpy as np
 class StopOnBadLoss(keras.callbacks.Callback):
     """Stops training with a clear error as soon as the loss is NaN or infinite.
 
-    The loss is looked at every `every` steps and at the end of each epoch; the running mean that Keras logs stays
-    NaN once it is, so nothing slips through.
+    The loss is looked at every `every` steps and at the end of each epoch; the running mean that Keras logs
+    stays NaN once it is, so nothing slips through.
 
     Raises:
         ValueError: with the epoch, the step, and what to do.

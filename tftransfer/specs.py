@@ -7,8 +7,8 @@ def resolve(text, module):
     """Finds a public member of a module by its name, in any spelling, with keyword arguments behind it.
 
     Args:
-        text: a name such as `"masked_autoencoder"` or `"MaskedAutoencoder"`, and optionally arguments that are
-            plain values: `"vit(width=64, depth=2)"`.
+        text: a name such as `"masked_autoencoder"` or `"MaskedAutoencoder"`, and optionally arguments that
+            are plain values: `"vit(width=64, depth=2)"`.
         module: a module with `__all__`, such as `tftransfer.backbones`.
 
     Returns:
@@ -34,9 +34,13 @@ def resolve(text, module):
         raise ValueError(
             f"{text!r} is not understood. Write a name, or a name with plain keyword arguments: vit(width=64, depth=2)."
         ) from error
-    members = {_plain(n): n for n in module.__all__ if _plain(n) not in ("objective", "task", "policy", "stage")}
+    members = {
+        _plain(n): n for n in module.__all__ if _plain(n) not in ("objective", "task", "policy", "stage")
+    }
     if _plain(name) not in members:
-        raise ValueError(f"There is no {name!r} in {module.__name__}; there are {', '.join(sorted(members.values()))}.")
+        raise ValueError(
+            f"There is no {name!r} in {module.__name__}; there are {', '.join(sorted(members.values()))}."
+        )
     return getattr(module, members[_plain(name)]), arguments
 
 

@@ -31,5 +31,7 @@ def pictures():
     """Stripes at random places: examples with something to learn."""
     draw = np.random.default_rng(0)
     rows, phase = np.arange(8) / 8, draw.random((32, 1, 1))
-    waves = np.sin(2 * np.pi * (rows[None, :, None] * 2 + phase)) * np.cos(np.pi * rows[None, None, :] + phase)
+    waves = np.sin(2 * np.pi * (rows[None, :, None] * 2 + phase)) * np.cos(
+        np.pi * rows[None, None, :] + phase
+    )
     return ((waves + 1) / 2)[..., None].astype("float32")

@@ -52,7 +52,14 @@ def test_noise_corrupts_the_input_and_not_the_target():
 
 
 def test_takes_a_decoder_of_the_users():
-    decoder = keras.Sequential([keras.Input((2, 2, 8)), keras.layers.Flatten(), keras.layers.Dense(64), keras.layers.Reshape((8, 8, 1))])
+    decoder = keras.Sequential(
+        [
+            keras.Input((2, 2, 8)),
+            keras.layers.Flatten(),
+            keras.layers.Dense(64),
+            keras.layers.Reshape((8, 8, 1)),
+        ]
+    )
     assert Autoencoder(tiny_backbone("cnn"), decoder=decoder).decoder_model is decoder
     wrong = keras.Sequential([keras.Input((2, 2, 8)), keras.layers.Flatten()])
     with pytest.raises(ValueError, match="gives examples of shape"):
@@ -61,7 +68,12 @@ def test_takes_a_decoder_of_the_users():
 
 @pytest.mark.parametrize(
     ("settings", "message"),
-    [({"noise": -0.1}, "0 or more"), ({"noise": 1.0, "noise_kind": "masking"}, "below 1"), ({"noise_kind": "salt"}, "noise_kind"), ({"decoder": "lstm"}, "decoder is")],
+    [
+        ({"noise": -0.1}, "0 or more"),
+        ({"noise": 1.0, "noise_kind": "masking"}, "below 1"),
+        ({"noise_kind": "salt"}, "noise_kind"),
+        ({"decoder": "lstm"}, "decoder is"),
+    ],
 )
 def test_refuses_settings_that_cannot_work(settings, message):
     with pytest.raises(ValueError, match=message):

@@ -10,7 +10,9 @@ from tftransfer import objectives, placement
 
 ALL = [getattr(objectives, n) for n in objectives.__all__ if n != "Objective"]
 every = pytest.mark.parametrize("cls", ALL, ids=lambda cls: cls.__name__)
-tensorflow_only = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="tf.distribute is TensorFlow's")
+tensorflow_only = pytest.mark.skipif(
+    keras.backend.backend() != "tensorflow", reason="tf.distribute is TensorFlow's"
+)
 
 
 def train(objective, x, *, epochs=2, y=None, **compiled):
@@ -46,7 +48,9 @@ def test_every_trainable_backbone_variable_gets_gradient(cls, pictures):
         loss = objective.compute_loss(y_pred=objective(pictures, training=True))
     variables = objective.backbone.trainable_variables
     gradients = tape.gradient(loss, [v.value for v in variables])
-    silent = [v.path for v, g in zip(variables, gradients, strict=True) if g is None or not np.abs(g).max() > 0]
+    silent = [
+        v.path for v, g in zip(variables, gradients, strict=True) if g is None or not np.abs(g).max() > 0
+    ]
     assert not silent, f"no gradient reaches {silent}"
 
 

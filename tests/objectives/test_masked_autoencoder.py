@@ -19,7 +19,9 @@ def test_error_equals_the_mean_over_hidden_patches():
 
 
 def test_normalized_patches_have_mean_0_and_deviation_1():
-    x = ops.convert_to_numpy(normalize_patches(np.random.default_rng(0).normal(3, 2, (2, 4, 50)).astype("float32")))
+    x = ops.convert_to_numpy(
+        normalize_patches(np.random.default_rng(0).normal(3, 2, (2, 4, 50)).astype("float32"))
+    )
     np.testing.assert_allclose(x.mean(-1), 0, atol=1e-5)
     np.testing.assert_allclose(x.std(-1), 1, atol=1e-4)
 

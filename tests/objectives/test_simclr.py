@@ -27,7 +27,9 @@ def formula(z1, z2, temperature):
 @pytest.mark.parametrize("temperature", [0.1, 0.5, 2.0])
 def test_equals_the_papers_formula(temperature):
     z1, z2 = np.random.default_rng(0).normal(size=(2, 6, 5))
-    assert float(nt_xent(z1, z2, temperature=temperature)) == pytest.approx(formula(z1, z2, temperature), rel=1e-5)
+    assert float(nt_xent(z1, z2, temperature=temperature)) == pytest.approx(
+        formula(z1, z2, temperature), rel=1e-5
+    )
 
 
 def test_equal_embeddings_give_the_logarithm_of_the_candidates():
@@ -52,14 +54,18 @@ def test_reads_views_made_beforehand():
     x = np.random.default_rng(0).random((4, 8, 8, 1)).astype("float32")
     outputs = objective({"view_1": x, "view_2": x}, training=False)
     np.testing.assert_allclose(
-        ops.convert_to_numpy(outputs["projections_1"]), ops.convert_to_numpy(outputs["projections_2"]), atol=1e-5
+        ops.convert_to_numpy(outputs["projections_1"]),
+        ops.convert_to_numpy(outputs["projections_2"]),
+        atol=1e-5,
     )
 
 
 def test_takes_an_augmentation_of_keras():
     objective = SimCLR(tiny_backbone("cnn"), augmentation=keras.layers.RandomFlip(seed=0))
     objective.compile("adam")
-    history = objective.fit(np.random.default_rng(0).random((8, 8, 8, 1)).astype("float32"), batch_size=4, verbose=0)
+    history = objective.fit(
+        np.random.default_rng(0).random((8, 8, 8, 1)).astype("float32"), batch_size=4, verbose=0
+    )
     assert np.isfinite(history.history["loss"]).all()
 
 

@@ -1,19 +1,24 @@
 """Vision transformer: patches, positions, and one trunk of transformer blocks."""
 
+import numbers
+
 import keras
 
+from tftransfer.backbones.shapes import picture_shape
 from tftransfer.layers import PatchEmbedding, PositionEmbedding, TransformerBlock
 
 
-def vit(input_shape, *, patch_size=None, width=192, depth=12, num_heads=3, mlp_ratio=4.0, dropout=0.0, name="vit"):
+def vit(
+    input_shape, *, patch_size=None, width=192, depth=12, num_heads=3, mlp_ratio=4.0, dropout=0.0, name="vit"
+):
     """Builds a vision transformer as a token backbone: `embedder` (patches + positions), then `trunk`.
 
     The sizes of the literature: tiny `width=192, depth=12, num_heads=3` (default), small `384, 12, 6`,
     base `768, 12, 12`. For 28- or 32-pixel pictures on one CPU, `width=128, depth=4, num_heads=4` is a start.
 
     Reference: Dosovitskiy et al., An Image is Worth 16x16 Words, 2020, https://arxiv.org/abs/2010.11929
-    Differs from it in: no class token (tasks pool the mean of the tokens, as good there: appendix D.3), and the
-    position table starts as two-dimensional sines and cosines.
+    Differs from it in: no class token (tasks pool the mean of the tokens, as good there: appendix D.3), and
+    the position table starts as two-dimensional sines and cosines.
 
     Args:
         input_shape: `(height, width, channels)` in pixels.
@@ -26,25 +31,35 @@ def vit(input_shape, *, patch_size=None, width=192, depth=12, num_heads=3, mlp_r
         name: name of the model.
 
     Returns:
-        A functional `keras.Model` from `(batch, height, width, channels)` in [0, 1] to `(batch, tokens, width)`;
-        `get_layer("embedder")` and `get_layer("trunk")` are its two stages.
+        A functional `keras.Model` from `(batch, height, width, channels)` in [0, 1] to `(batch, tokens,
+        width)`; `get_layer("embedder")` and `get_layer("trunk")` are its two stages.
 
     Raises:
-        ValueError: when the picture does not divide into patches, or `width` not by `num_heads`.
+        ValueError: for a shape or size that is not of whole numbers, a picture that does not divide into
+            patches, or a `width` that does not divide by `num_heads`.
 
     Example:
 
     >>> vit((32, 32, 3), width=64, depth=2, num_heads=4).output_shape
     (None, 64, 64)
     """
-    if len(input_shape) != 3 or not all(isinstance(n, int) and n > 0 for n in input_shape):
-        raise ValueError(f"vit takes input_shape=(height, width, channels), three whole numbers; received {input_shape}.")
+    input_shape = picture_shape(input_shape, builder="vit")
     side = min(input_shape[:2])
     patch_size = patch_size or (2 if side < 16 else 4 if side < 64 else 16)
+    for argument, value in (
+        ("patch_size", patch_size),
+        ("width", width),
+        ("depth", depth),
+        ("num_heads", num_heads),
+    ):
+        if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < 1:
+            raise ValueError(f"vit takes {argument} as a whole number from 1 up; received {value!r}.")
     if width % num_heads:
         raise ValueError(f"width={width} does not divide by num_heads={num_heads}. Choose a multiple of it.")
     if side < patch_size:
-        raise ValueError(f"A picture of {input_shape[0]}×{input_shape[1]} pixels is smaller than a patch of {patch_size}.")
+        raise ValueError(
+            f"A picture of {input_shape[0]}×{input_shape[1]} pixels is smaller than a patch of {patch_size}."
+        )
 
     pictures = keras.Input(input_shape, name="pictures")
     grid = (input_shape[0] // patch_size, input_shape[1] // patch_size)

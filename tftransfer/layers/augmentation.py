@@ -13,13 +13,13 @@ GREY = (0.299, 0.587, 0.114)  # ITU-R BT.601 luma
 class RandomView(Configured, keras.layers.Layer):
     """A random resized crop, mirrored and recoloured, of every picture of a batch.
 
-    Crop, resizing and mirroring are one product with a row matrix and one with a column matrix (bilinear weights);
-    brightness, contrast and saturation are one affine change of the pixels. Nothing here keeps XLA from
-    compiling the step, and the random numbers are those of the global batch, so that N replicas see what one
-    device would see.
+    Crop, resizing and mirroring are one product with a row matrix and one with a column matrix (bilinear
+    weights); brightness, contrast and saturation are one affine change of the pixels. Nothing here keeps XLA
+    from compiling the step, and the random numbers are those of the global batch, so that N replicas see what
+    one device would see.
 
-    Reference: Szegedy et al., Going Deeper with Convolutions, 2014, https://arxiv.org/abs/1409.4842 (the crop) and
-    Chen et al., SimCLR, 2020, https://arxiv.org/abs/2002.05709 (the colours)
+    Reference: Szegedy et al., Going Deeper with Convolutions, 2014, https://arxiv.org/abs/1409.4842 (the
+    crop) and Chen et al., SimCLR, 2020, https://arxiv.org/abs/2002.05709 (the colours)
     Differs from it in: no hue and no blur; brightness, contrast and saturation are applied in this order.
 
     Args:
@@ -34,7 +34,8 @@ class RandomView(Configured, keras.layers.Layer):
     Input and output shape: `(batch, height, width, channels)`, float.
 
     Raises:
-        ValueError: when a range is empty or outside its bounds, or the input is not a batch of pictures.
+        ValueError: when a range is empty or outside its bounds, or the input is not a batch of float
+            pictures of one size.
 
     Example:
 
@@ -56,11 +57,17 @@ class RandomView(Configured, keras.layers.Layer):
     ):
         super().__init__(**kwargs)
         if not 0 < crop_scale[0] <= crop_scale[1] <= 1:
-            raise ValueError(f"crop_scale must be two shares in (0, 1], the least first; received {crop_scale}.")
+            raise ValueError(
+                f"crop_scale must be two shares in (0, 1], the least first; received {crop_scale}."
+            )
         if not 0 < crop_ratio[0] <= crop_ratio[1]:
-            raise ValueError(f"crop_ratio must be two positive numbers, the least first; received {crop_ratio}.")
+            raise ValueError(
+                f"crop_ratio must be two positive numbers, the least first; received {crop_ratio}."
+            )
         if not (0 <= color_jitter <= 1 and 0 <= grey <= 1):
             raise ValueError(f"color_jitter and grey lie in [0, 1]; received {color_jitter} and {grey}.")
+        if not value_range[0] < value_range[1]:
+            raise ValueError(f"value_range must be two numbers, the least first; received {value_range}.")
         self.crop_scale = tuple(crop_scale)
         self.crop_ratio = tuple(crop_ratio)
         self.flip = flip
@@ -73,13 +80,22 @@ class RandomView(Configured, keras.layers.Layer):
     def build(self, input_shape):
         if len(input_shape) != 4:
             raise ValueError(
-                f"RandomView takes pictures (batch, height, width, channels); received shape {tuple(input_shape)}. "
-                f"For other data give the objective an augmentation layer of its own."
+                f"RandomView takes pictures (batch, height, width, channels); received shape "
+                f"{tuple(input_shape)}. For other data give the objective an augmentation layer of its own."
+            )
+        if None in input_shape[1:]:
+            raise ValueError(
+                f"RandomView takes pictures of one fixed size; received shape {tuple(input_shape)}. Resize them."
             )
 
     def call(self, images, training=True):
         if not training:
             return images
+        if not keras.backend.is_float_dtype(images.dtype):
+            raise ValueError(
+                f"RandomView takes float pictures in {self.value_range}; received {images.dtype}. Cast them, and "
+                f"divide pictures of uint8 by 255."
+            )
         draws = placement.per_example(
             lambda n: keras.random.uniform((n, 11), dtype="float32", seed=self.random), ops.shape(images)[0]
         )
@@ -113,7 +129,9 @@ class RandomView(Configured, keras.layers.Layer):
             return 1 + jittered * self.color_jitter * (2 * draws[:, i] - 1)  # (b, 1, 1, 1)
 
         gain = factor(6) * factor(7)
-        luma = images if channels != 3 else ops.sum(images * ops.convert_to_tensor(GREY), axis=-1, keepdims=True)
+        luma = (
+            images if channels != 3 else ops.sum(images * ops.convert_to_tensor(GREY), axis=-1, keepdims=True)
+        )
         mean = ops.mean(luma, axis=(1, 2, 3), keepdims=True)
         offset = factor(6) * (1 - factor(7)) * mean
         if channels == 3:
@@ -126,7 +144,7 @@ class RandomView(Configured, keras.layers.Layer):
 
 
 def _sampling_matrix(size, start, share, mirrored=None):
-    """Bilinear weights `(batch, size, size)` that read `size` places from `[start, start + share]` of an axis."""
+    """Bilinear weights `(batch, size, size)` that read `size` places from `[start, start + share]`."""
     places = (ops.arange(size, dtype="float32") + 0.5) / size  # (size,)
     if mirrored is not None:
         places = ops.where(mirrored[:, None], 1 - places, places)  # (b, size)

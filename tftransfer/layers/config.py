@@ -16,8 +16,8 @@ def _argument_names(cls):
 class Configured:
     """Mixin that derives `get_config` and `from_config` from the signature of `__init__`.
 
-    A class that keeps every `__init__` argument in an attribute of the same name needs no hand-written config:
-    nested Keras objects (a backbone, an augmentation layer) are serialised by Keras itself.
+    A class that keeps every `__init__` argument in an attribute of the same name needs no hand-written
+    config: nested Keras objects (a backbone, an augmentation layer) are serialised by Keras itself.
 
     Example:
 
@@ -28,7 +28,8 @@ class Configured:
 
     def get_config(self):
         own = {n: keras.saving.serialize_keras_object(getattr(self, n)) for n in _argument_names(type(self))}
-        return {"name": self.name, "dtype": keras.saving.serialize_keras_object(self.dtype_policy), **own}
+        dtype = keras.saving.serialize_keras_object(self.dtype_policy)
+        return {"name": self.name, "trainable": self.trainable, "dtype": dtype, **own}
 
     @classmethod
     def from_config(cls, config, custom_objects=None):

@@ -66,7 +66,7 @@ class PatchEmbedding(Configured, keras.layers.Layer):
     Input shape: `(batch, height, width, channels)`. Output shape: `(batch, tokens, width)`.
 
     Raises:
-        ValueError: when the picture does not divide into patches.
+        ValueError: when the pictures have no fixed size, or do not divide into patches.
 
     Example:
 
@@ -80,6 +80,11 @@ class PatchEmbedding(Configured, keras.layers.Layer):
         self.width = width
 
     def build(self, input_shape):
+        if len(input_shape) != 4 or None in input_shape[1:]:
+            raise ValueError(
+                f"PatchEmbedding takes pictures (batch, height, width, channels) of one fixed size; received "
+                f"shape {tuple(input_shape)}. Give the input its height and width, and resize the pictures to it."
+            )
         _, h, w, c = input_shape
         p = self.patch_size
         if h % p or w % p:
@@ -87,7 +92,9 @@ class PatchEmbedding(Configured, keras.layers.Layer):
                 f"A picture of {h}×{w} pixels does not divide into patches of {p}×{p}. "
                 f"Choose a patch_size that divides both sides, or resize the pictures."
             )
-        self.kernel = self.add_weight(shape=(p, p, c, self.width), initializer="glorot_uniform", name="kernel")
+        self.kernel = self.add_weight(
+            shape=(p, p, c, self.width), initializer="glorot_uniform", name="kernel"
+        )
         self.bias = self.add_weight(shape=(self.width,), initializer="zeros", name="bias")
 
     def call(self, images):

@@ -34,7 +34,8 @@ def pool(features_shape, *, kind="auto", name="pool"):
     if kind not in ("mean", "max", "flatten") or rank not in (2, 3, 4):
         raise ValueError(
             f"Cannot pool features of shape {tuple(features_shape)} by {kind!r}. Features are (batch, dim), "
-            f'(batch, tokens, dim) or (batch, height, width, channels); kind is "auto", "mean", "max" or "flatten".'
+            f"(batch, tokens, dim) or (batch, height, width, channels); kind is 'auto', 'mean', 'max' or "
+            f"'flatten'."
         )
     if rank == 2:
         return keras.layers.Identity(name=name)

@@ -9,8 +9,8 @@ from tftransfer.layers.config import Configured, register
 def sincos_positions(grid, width):
     """Sine-cosine position codes on a grid of one or two dimensions.
 
-    Half of the channels code the row and half the column (one dimension: all channels code the index), each as
-    `sin(position · ω), cos(position · ω)` with `ω = 10000^(-k / (channels / 2))`.
+    Half of the channels code the row and half the column (one dimension: all channels code the index), each
+    as `sin(position · ω), cos(position · ω)` with `ω = 10000^(-k / (channels / 2))`.
 
     Reference: Vaswani et al., Attention Is All You Need, 2017, https://arxiv.org/abs/1706.03762, and in two
     dimensions He et al., Masked Autoencoders Are Scalable Vision Learners, 2021, https://arxiv.org/abs/2111.06377

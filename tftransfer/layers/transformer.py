@@ -39,8 +39,9 @@ class SelfAttention(Configured, keras.layers.Layer):
         width = input_shape[-1]
         if width % self.num_heads:
             raise ValueError(f"num_heads={self.num_heads} does not divide the width {width} of the tokens.")
-        self.qkv = keras.layers.Dense(3 * width, kernel_initializer=_qkv_initializer, name="qkv")
-        self.projection = keras.layers.Dense(width, name="projection")
+        policy = {"dtype": self.dtype_policy}  # that of this layer, which a file may have brought
+        self.qkv = keras.layers.Dense(3 * width, kernel_initializer=_qkv_initializer, name="qkv", **policy)
+        self.projection = keras.layers.Dense(width, name="projection", **policy)
         self.qkv.build(input_shape)
         self.projection.build(input_shape)
 
@@ -52,7 +53,8 @@ class SelfAttention(Configured, keras.layers.Layer):
         scores = ops.matmul(q * size**-0.5, ops.transpose(k, (0, 1, 3, 2)))  # (b, heads, n, n)
         if self.causal:
             places = ops.arange(n)
-            scores = ops.where(places[:, None] >= places[None], scores, -1e9 if self.compute_dtype != "float16" else -6e4)
+            least = -6e4 if self.compute_dtype == "float16" else -1e9
+            scores = ops.where(places[:, None] >= places[None], scores, least)
         mixed = ops.matmul(ops.softmax(scores), v)  # (b, heads, n, size)
         mixed = ops.reshape(ops.transpose(mixed, (0, 2, 1, 3)), (-1, n, width))
         return self.projection(mixed)
@@ -74,7 +76,7 @@ class TransformerBlock(Configured, keras.layers.Layer):
     Args:
         num_heads: attention heads.
         mlp_ratio: width of the hidden layer in multiples of the tokens' width.
-        dropout: rate after attention and after the hidden layer, in [0, 1].
+        dropout: rate after attention and after the perceptron, in [0, 1].
         causal: whether a token sees only itself and those before it.
 
     Input and output shape: `(batch, tokens, width)`.
@@ -95,12 +97,13 @@ class TransformerBlock(Configured, keras.layers.Layer):
     def build(self, input_shape):
         width = input_shape[-1]
         hidden = int(width * self.mlp_ratio)
-        self.norm_1 = keras.layers.LayerNormalization(epsilon=1e-6, name="norm_1")
-        self.attention = SelfAttention(self.num_heads, self.causal, name="attention")
-        self.norm_2 = keras.layers.LayerNormalization(epsilon=1e-6, name="norm_2")
-        self.mlp_1 = keras.layers.Dense(hidden, activation="gelu", name="mlp_1")
-        self.mlp_2 = keras.layers.Dense(width, name="mlp_2")
-        self.drop = keras.layers.Dropout(self.dropout, name="drop") if self.dropout else None
+        policy = {"dtype": self.dtype_policy}  # that of this layer, which a file may have brought
+        self.norm_1 = keras.layers.LayerNormalization(epsilon=1e-6, name="norm_1", **policy)
+        self.attention = SelfAttention(self.num_heads, self.causal, name="attention", **policy)
+        self.norm_2 = keras.layers.LayerNormalization(epsilon=1e-6, name="norm_2", **policy)
+        self.mlp_1 = keras.layers.Dense(hidden, activation="gelu", name="mlp_1", **policy)
+        self.mlp_2 = keras.layers.Dense(width, name="mlp_2", **policy)
+        self.drop = keras.layers.Dropout(self.dropout, name="drop", **policy) if self.dropout else None
         for layer in (self.norm_1, self.attention, self.norm_2, self.mlp_1):
             layer.build(input_shape)
         self.mlp_2.build((*input_shape[:-1], hidden))

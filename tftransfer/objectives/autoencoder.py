@@ -62,14 +62,18 @@ class Autoencoder(Objective):
         if noise_kind not in ("gaussian", "masking"):
             raise ValueError(f'noise_kind is "gaussian" or "masking"; received {noise_kind!r}.')
         if noise < 0 or (noise_kind == "masking" and noise >= 1):
-            raise ValueError(f"noise is 0 or more, and below 1 when it masks; received {noise} ({noise_kind}).")
+            raise ValueError(
+                f"noise is 0 or more, and below 1 when it masks; received {noise} ({noise_kind})."
+            )
         super().__init__(backbone, **kwargs)
         self.noise = noise
         self.noise_kind = noise_kind
         self.seed = seed
         self.random = keras.random.SeedGenerator(seed)
         self.decoder = decoder
-        self.decoder_model = _decoder(decoder, tuple(backbone.output_shape[1:]), tuple(backbone.input_shape[1:]))
+        self.decoder_model = _decoder(
+            decoder, tuple(backbone.output_shape[1:]), tuple(backbone.input_shape[1:])
+        )
 
     def call(self, inputs, training=None):
         if isinstance(inputs, dict):
@@ -85,7 +89,8 @@ class Autoencoder(Objective):
         masking = self.noise_kind == "masking"
         sampler = keras.random.uniform if masking else keras.random.normal
         draws = placement.per_example(
-            lambda n: sampler((n, *examples.shape[1:]), dtype="float32", seed=self.random), ops.shape(examples)[0]
+            lambda n: sampler((n, *examples.shape[1:]), dtype="float32", seed=self.random),
+            ops.shape(examples)[0],
         )
         if masking:
             return examples * ops.cast(draws >= self.noise, examples.dtype)
@@ -104,9 +109,13 @@ def _decoder(decoder, features_shape, example_shape):
             )
         return decoder
     if decoder not in ("auto", "dense", "convolutional"):
-        raise ValueError(f'decoder is "auto", "dense", "convolutional" or a keras.Model; received {decoder!r}.')
+        raise ValueError(
+            f'decoder is "auto", "dense", "convolutional" or a keras.Model; received {decoder!r}.'
+        )
     if None in example_shape:
-        raise ValueError(f"An autoencoder needs examples of a fixed shape; the backbone reads {example_shape}.")
+        raise ValueError(
+            f"An autoencoder needs examples of a fixed shape; the backbone reads {example_shape}."
+        )
     if decoder == "auto":
         decoder = "convolutional" if len(features_shape) == 3 and len(example_shape) == 3 else "dense"
     if decoder == "dense":
@@ -128,7 +137,9 @@ def _dense_decoder(features_shape, example_shape):
 def _convolutional_decoder(features_shape, example_shape):
     """Doubles a small map until it covers the picture, then crops it to size."""
     if len(example_shape) != 3:
-        raise ValueError(f"A convolutional decoder makes pictures (height, width, channels), not {example_shape}.")
+        raise ValueError(
+            f"A convolutional decoder makes pictures (height, width, channels), not {example_shape}."
+        )
     h, w, channels = example_shape
     features = x = keras.Input(features_shape, name="features")
     if len(features_shape) != 3:  # a vector or tokens: lay them out as a map of an eighth of the picture

@@ -156,7 +156,13 @@ class MaskedAutoencoder(Objective):
         while size % heads:
             heads -= 1
         self.decoder = PatchDecoder(
-            grid, self.patch_size**2 * channels, size, decoder_depth, heads, name="decoder", dtype=self.dtype_policy
+            grid,
+            self.patch_size**2 * channels,
+            size,
+            decoder_depth,
+            heads,
+            name="decoder",
+            dtype=self.dtype_policy,
         )
         self.decoder.build((None, self.visible, width))
 
@@ -170,7 +176,8 @@ class MaskedAutoencoder(Objective):
         n = tokens.shape[1]
         if order is None:
             draws = placement.per_example(
-                lambda rows: keras.random.uniform((rows, n), dtype="float32", seed=self.random), ops.shape(tokens)[0]
+                lambda rows: keras.random.uniform((rows, n), dtype="float32", seed=self.random),
+                ops.shape(tokens)[0],
             )
             order = ops.argsort(draws, axis=1)  # (b, n): places, the visible ones first
         restore = ops.argsort(order, axis=1)  # (b, n): for each place its rank in `order`

@@ -1,6 +1,5 @@
 """SimCLR: two views of a picture attract, all other pictures of the batch repel."""
 
-import keras
 from keras import ops
 
 from tftransfer import placement
@@ -94,7 +93,9 @@ class SimCLR(Objective):
         else:
             views = [self.augmentation(inputs, training=True) for _ in range(2)]
         if views[0].shape[0] == 1:
-            raise ValueError("SimCLR compares examples with each other: a batch of one has nothing to compare.")
+            raise ValueError(
+                "SimCLR compares examples with each other: a batch of one has nothing to compare."
+            )
         features = self.backbone(ops.concatenate(views, axis=0), training=training)
         projections = self.projector(self.pool(features), training=training)  # (2·batch, width)
         first, second = ops.split(projections, 2, axis=0)

@@ -4,16 +4,16 @@ import keras
 from keras import ops
 
 from tftransfer.layers import register
-from tftransfer.tasks.task import Task
+from tftransfer.tasks.task import Task, count
 
 
 @register
 class Classifier(Task):
     """Tells classes apart by one linear layer on a backbone's embeddings; its outputs are logits.
 
-    Multi-class (`num_classes ≥ 2`, integer or one-hot labels): `softmax` of the logits gives probabilities. Binary
-    (`num_classes=1`, labels 0 and 1) and multi-label (`multi_label=True`, labels `(batch, num_classes)` of 0 and
-    1): `sigmoid` does. `probabilities(logits)` picks the right one.
+    Multi-class (`num_classes ≥ 2`, integer or one-hot labels): `softmax` of the logits gives probabilities.
+    Binary (`num_classes=1`, labels 0 and 1) and multi-label (`multi_label=True`, labels `(batch,
+    num_classes)` of 0 and 1): `sigmoid` does. `probabilities(logits)` picks the right one.
 
     Args:
         backbone: a built `keras.Model`, or the path of a self-describing `.weights.h5` file.
@@ -22,6 +22,7 @@ class Classifier(Task):
         pooling: `"auto"` (mean), `"mean"`, `"max"` or `"flatten"`.
         dropout: dropout rate between pool and head, in [0, 1).
         augmentation: a Keras layer applied to the examples while training.
+        head: a Keras layer of your own from embeddings to logits; by default one linear layer.
 
     Input: a batch of examples. Output: logits `(batch, num_classes)`.
 
@@ -37,11 +38,20 @@ class Classifier(Task):
     """
 
     def __init__(
-        self, backbone, num_classes, *, multi_label=False, pooling="auto", dropout=0.0, augmentation=None, **kwargs
+        self,
+        backbone,
+        num_classes,
+        *,
+        multi_label=False,
+        pooling="auto",
+        dropout=0.0,
+        augmentation=None,
+        head=None,
+        **kwargs,
     ):
         super().__init__(backbone, pooling=pooling, dropout=dropout, augmentation=augmentation, **kwargs)
         self.multi_label = multi_label
-        self.swap_head(num_classes)
+        self.swap_head(num_classes, head=head)
 
     def swap_head(self, num_classes=None, *, head=None):
         """Puts a fresh head on the same backbone; compile anew afterwards (`finetune` does).
@@ -56,13 +66,8 @@ class Classifier(Task):
         Raises:
             ValueError: when `num_classes` is not a positive whole number, or `head` gives another number.
         """
-        classes = self.num_classes if num_classes is None else num_classes
-        if isinstance(classes, bool) or not isinstance(classes, int) or classes < 1:
-            raise ValueError(f"num_classes is a whole number from 1 up; received {classes!r}.")
-        self._set_head(keras.layers.Dense(classes, name="head") if head is None else head)
-        units = self.head.compute_output_shape((None, *self.pool.compute_output_shape(self.backbone.output_shape)[1:]))
-        if units[-1] != classes:
-            raise ValueError(f"The head gives {units[-1]} logits for {classes} classes. Give it {classes} units.")
+        classes = count(self.num_classes if num_classes is None else num_classes, "num_classes")
+        self._set_head(classes, head)
         self.num_classes = classes
         return self
 

@@ -3,7 +3,7 @@
 import keras
 
 from tftransfer.layers import register
-from tftransfer.tasks.task import Task
+from tftransfer.tasks.task import Task, count
 
 
 @register
@@ -16,9 +16,10 @@ class Regressor(Task):
         pooling: `"auto"` (mean), `"mean"`, `"max"` or `"flatten"`.
         dropout: dropout rate between pool and head, in [0, 1).
         augmentation: a Keras layer applied to the examples while training.
+        head: a Keras layer of your own from embeddings to the numbers; by default one linear layer.
 
-    Input: a batch of examples. Output: `(batch, num_outputs)`, in the units of the labels; scale them to about unit
-    variance, or the default learning rates will not suit.
+    Input: a batch of examples. Output: `(batch, num_outputs)`, in the units of the labels; scale them to
+    about unit variance, or the default learning rates will not suit.
 
     Raises:
         ValueError: when `num_outputs` is not a positive whole number, or the backbone does not serve.
@@ -31,9 +32,19 @@ class Regressor(Task):
     (2, 1)
     """
 
-    def __init__(self, backbone, num_outputs=1, *, pooling="auto", dropout=0.0, augmentation=None, **kwargs):
+    def __init__(
+        self,
+        backbone,
+        num_outputs=1,
+        *,
+        pooling="auto",
+        dropout=0.0,
+        augmentation=None,
+        head=None,
+        **kwargs,
+    ):
         super().__init__(backbone, pooling=pooling, dropout=dropout, augmentation=augmentation, **kwargs)
-        self.swap_head(num_outputs)
+        self.swap_head(num_outputs, head=head)
 
     def swap_head(self, num_outputs=None, *, head=None):
         """Puts a fresh head on the same backbone; compile anew afterwards (`finetune` does).
@@ -44,11 +55,12 @@ class Regressor(Task):
 
         Returns:
             The task itself.
+
+        Raises:
+            ValueError: when `num_outputs` is not a positive whole number, or `head` gives another number.
         """
-        outputs = self.num_outputs if num_outputs is None else num_outputs
-        if isinstance(outputs, bool) or not isinstance(outputs, int) or outputs < 1:
-            raise ValueError(f"num_outputs is a whole number from 1 up; received {outputs!r}.")
-        self._set_head(keras.layers.Dense(outputs, name="head") if head is None else head)
+        outputs = count(self.num_outputs if num_outputs is None else num_outputs, "num_outputs")
+        self._set_head(outputs, head)
         self.num_outputs = outputs
         return self
 

@@ -1,5 +1,7 @@
 """What every task is: backbone → pool → head, as one Keras model."""
 
+import numbers
+
 import keras
 
 from tftransfer import placement, weights
@@ -9,18 +11,20 @@ from tftransfer.layers import Configured, pool
 class Task(Configured, placement.PlacedModel):
     """Base of all tasks: a `keras.Model` over `.backbone`, `.pool` and `.head`.
 
-    A subclass builds its head at the end of its `__init__` by `self._set_head(layer)`, and says its
+    A subclass builds its head at the end of its `__init__` by `self._set_head(units, head)`, and says its
     `default_loss` and `default_metrics`.
 
     Args:
         backbone: a built `keras.Model`, or the path of a `.weights.h5` file that `pretrain` or
-            `weights.save_backbone` wrote: then the model is rebuilt, reloaded and checked, and a receipt printed.
+            `weights.save_backbone` wrote: then the model is rebuilt, reloaded and checked, and a receipt
+            printed.
         pooling: how features become one vector: `"auto"` (mean), `"mean"`, `"max"` or `"flatten"`.
         dropout: dropout rate between pool and head, in [0, 1).
         augmentation: a Keras layer applied to the examples while training, such as `layers.RandomView(...)`.
 
     Raises:
-        ValueError: for a backbone that is not a built Keras model with features, or a file that does not hold one.
+        ValueError: for a backbone that is not a built Keras model with features, or a file that does not hold
+            one.
         OSError: when the file cannot be read.
     """
 
@@ -50,15 +54,26 @@ class Task(Configured, placement.PlacedModel):
         """The metrics that `finetune` compiles with; the first one chooses the best epoch."""
         raise NotImplementedError("A task's default_metrics() returns a list of Keras metrics.")
 
-    def _set_head(self, head):
+    def _set_head(self, units, head):
+        """Puts `head`, by default one linear layer, in the place of the old one."""
         width = self.pool.compute_output_shape(self.backbone.output_shape)[-1]
         if width is None:
             raise ValueError(
-                f"The embeddings of {self.backbone.name!r} have no fixed size ({self.backbone.output_shape}), so no "
-                f'head can be built on them. Use pooling="auto", or give the backbone a fixed input shape.'
+                f"The embeddings of {self.backbone.name!r} have no fixed size ({self.backbone.output_shape}), so "
+                f"no head can be built on them. Use pooling='auto', or give the backbone a fixed input shape."
             )
-        if not head.built:
-            head.build((None, width))
+        if head is not None and not isinstance(head, keras.layers.Layer):
+            raise ValueError(f"head is a Keras layer or model; received {type(head).__name__}.")
+        with self.scope():
+            head = keras.layers.Dense(units, name="head") if head is None else head
+            if not head.built:
+                head.build((None, width))
+        given = head.compute_output_shape((None, width))
+        if tuple(given) != (None, units):
+            raise ValueError(
+                f"The head gives {tuple(given)} and the task needs (None, {units}), one row of {units} an "
+                f"example. Give its last layer {units} units, or say the number to swap_head."
+            )
         self._tracker.unlock()
         if self.head is not None:
             self._tracker.untrack(self.head)  # Keras goes on tracking a layer whose attribute is reassigned
@@ -79,6 +94,13 @@ class Task(Configured, placement.PlacedModel):
         return self.head(embeddings)
 
 
+def count(value, name):
+    """Checks a whole number from 1 up, of Python or NumPy, and returns it as an `int`."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < 1:
+        raise ValueError(f"{name} is a whole number from 1 up; received {value!r}.")
+    return int(value)
+
+
 def _from_file(path):
     backbone, receipt = weights.load_backbone(path, return_receipt=True)
     print(receipt.summary)
@@ -89,6 +111,6 @@ def _from_file(path):
 def _check(backbone, where):
     if not backbone.built or not isinstance(getattr(backbone, "output_shape", None), tuple):
         raise ValueError(
-            f"{where} takes a built backbone with one output; {backbone.name!r} has no weights or no single output "
-            f"yet. Give its first layer a shape (keras.Input(...)), or call backbone.build((None, ...))."
+            f"{where} takes a built backbone with one output; {backbone.name!r} has no weights or no single "
+            f"output yet. Give its first layer a shape (keras.Input(...)), or call backbone.build((None, ...))."
         )
