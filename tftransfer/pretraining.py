@@ -81,6 +81,8 @@ def pretrain(
     say = print if verbose else _silent
     if not objective.compiled:
         default_compile(objective, steps=steps * epochs, say=say)
+    with objective.scope():
+        objective.plan(steps * epochs)
     objective.optimizer.build(objective.trainable_variables)  # before the first step: else it is traced twice
 
     start, past = 0, {}
@@ -170,10 +172,11 @@ def default_compile(objective, *, steps, learning_rate=None, say=print):
         warmup_target=rate if warmup else None,
         warmup_steps=warmup,
     )
-    optimizer = keras.optimizers.AdamW(schedule, weight_decay=objective.default_weight_decay)
-    optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta", "table", "token"])
     jit = placement.jit_compile(objective, steps=steps)
-    objective.compile(optimizer, jit_compile=bool(jit))
+    with objective.scope():
+        optimizer = keras.optimizers.AdamW(schedule, weight_decay=objective.default_weight_decay)
+        optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta", "table", "token"])
+        objective.compile(optimizer, jit_compile=bool(jit))
     say(
         f"{type(objective).__name__} on {objective.backbone.name}: AdamW, learning rate {rate:g} (warm-up, cosine), "
         f"weight decay {objective.default_weight_decay:g}, {steps} steps; XLA {'on' if jit else 'off'}."

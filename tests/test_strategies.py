@@ -1,0 +1,48 @@
+"""The library's own calls under two replicas give what one device gives."""
+
+import keras
+import numpy as np
+import pytest
+
+import tftransfer as tt
+
+pytestmark = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="tf.distribute is TensorFlow's")
+
+
+def stories(name, x, y, tmp_path):
+    """Weights after pretraining, and predictions after fine-tuning, under a strategy."""
+    strategy = tt.placement.strategy(name, verbose=False)
+    path = tmp_path / f"{name}.weights.h5"
+    keras.utils.set_random_seed(0)
+    with strategy.scope():
+        objective = tt.objectives.SimCLR(tt.backbones.cnn((8, 8, 1), filters=(4, 8)), temperature=0.5)
+        objective.compile(keras.optimizers.SGD(0.005))
+    history = tt.pretrain(objective, x, epochs=2, batch_size=16, save_to=path, verbose=0)
+    keras.utils.set_random_seed(0)
+    with strategy.scope():
+        task = tt.tasks.Classifier(path, num_classes=2)
+    policy = tt.policies.linear_probe(epochs=2) + tt.policies.full(epochs=2, learning_rate=1e-3)
+    tuned = tt.finetune(
+        task, (x, y), policy=policy, batch_size=16, optimizer=keras.optimizers.SGD(0.01), verbose=0
+    )
+    report = tt.evaluate(task, (x, y), verbose=0)
+    return {
+        "pretraining loss": history.history["loss"],
+        "fine-tuning loss": tuned.history["loss"],
+        "weights": np.concatenate([np.ravel(w) for w in task.get_weights()]),
+        "accuracy": report.metrics["accuracy"],
+    }
+
+
+def test_pretrain_finetune_and_evaluate_agree_with_one_device(tmp_path):
+    x, y = np.random.default_rng(0).random((64, 8, 8, 1)).astype("float32"), np.arange(64) % 2
+    one, two = (stories(name, x, y, tmp_path) for name in ("cpu", "mirrored"))
+    for figure, value in one.items():
+        np.testing.assert_allclose(two[figure], value, atol=1e-5, err_msg=figure)
+
+
+def test_default_compile_makes_its_optimizer_in_the_scope():
+    with tt.placement.strategy("mirrored", verbose=False).scope():
+        objective = tt.objectives.Autoencoder(tt.backbones.mlp((8,), units=(4,)))
+    history = tt.pretrain(objective, np.random.rand(32, 8), epochs=1, batch_size=8, verbose=0)
+    assert np.isfinite(history.history["loss"]).all()
