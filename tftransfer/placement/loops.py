@@ -1,12 +1,14 @@
-"""The compiled function that runs `steps_per_execution` steps on all replicas of a `tf.distribute` strategy.
+"""The compiled function that runs `steps_per_execution` steps on every replica, one or many, on TensorFlow.
 
-Stock Keras 3 cannot: several steps per execution fail under MirroredStrategy, and `fit` under
-MultiWorkerMirroredStrategy reduces scalar logs along an axis that they do not have (keras issue 20585).
+Stock Keras 3 is off here: several steps per execution fail under MirroredStrategy; `fit` under
+MultiWorkerMirroredStrategy reduces scalar logs along an axis that they do not have (keras issue 20585); and, on one
+device too, a data set that does not know its length ends each epoch with part of a step without data, which moves
+`optimizer.iterations` and every random state on (measured: 10 updates for 9 batches).
 """
 
 import keras
 
-__all__ = ["on_all_replicas"]
+__all__ = ["steps_function"]
 
 
 def _pack(logs):
@@ -17,6 +19,8 @@ def _pack(logs):
 
 
 def _unpack(vector, logs):
+    wanted = sum(like.shape.num_elements() for like in keras.tree.flatten(logs))
+    vector = keras.ops.pad(vector, ((0, wanted - keras.ops.shape(vector)[0]),))  # empty where there was no step
     flat, start = [], 0
     for like in keras.tree.flatten(logs):
         size = like.shape.num_elements()
@@ -25,7 +29,7 @@ def _unpack(vector, logs):
     return keras.tree.pack_sequence_as(logs, flat)
 
 
-def on_all_replicas(model, step):
+def steps_function(model, step):
     """A function of an iterator for Keras's `fit` and `evaluate`.
 
     Args:
@@ -52,33 +56,70 @@ def on_all_replicas(model, step):
         return strategy.reduce("MEAN", strategy.run(replica_step, args=(data,)), axis=None)
 
     if not model.run_eagerly:
-        one_step = tf.function(one_step, reduce_retracing=True)
+        xla = bool(model.jit_compile) and strategy.num_replicas_in_sync == 1 and not _several_machines(strategy)
+        one_step = tf.function(one_step, reduce_retracing=True, jit_compile=xla)
 
     @tf.autograph.experimental.do_not_convert
-    def many_steps(iterator):
-        packed = one_step(iterator.get_next())  # raises OutOfRangeError at the end, which Keras expects
-        if steps == 1:
-            return packed
+    def advance(iterator, limit):
+        """At most `limit` steps; whether there was one at all, and the logs of the last.
+
+        The end is asked for, never run into: a step cut short by the end of the data has moved random states on.
+        """
+        batch, nothing = iterator.get_next_as_optional(), tf.zeros((0,))
+        found = batch.has_value()
 
         def unfinished(done, batch, _):
-            return tf.logical_and(done < steps, batch.has_value())
+            return tf.logical_and(done < limit, batch.has_value())
 
         def one_more(done, batch, _):
             packed = one_step(batch.get_value())
-            following = tf.cond(done + 1 < steps, iterator.get_next_as_optional, lambda: batch)
-            return done + 1, following, packed
+            if limit > 1:
+                batch = tf.cond(done + 1 < limit, iterator.get_next_as_optional, lambda: batch)
+            return done + 1, batch, packed
 
-        return tf.while_loop(unfinished, one_more, (1, iterator.get_next_as_optional(), packed))[-1]
+        start, shapes = (tf.constant(0), batch, nothing), (tf.TensorShape(()), None, tf.TensorShape((None,)))
+        # a loop even for one step, as tf.cond fails on the batches of several replicas; one iteration at a time,
+        # else workers could meet with the rows of different test steps
+        *_, packed = tf.while_loop(unfinished, one_more, start, shapes, parallel_iterations=1)
+        return found, _unpack(packed, form["logs"]) if form else {}  # {}: eagerly, and no data at all
 
     if not model.run_eagerly:
-        many_steps = tf.function(many_steps, reduce_retracing=True)
+        advance = tf.function(advance, reduce_retracing=True)
 
     def function(iterator):
-        if isinstance(iterator, (tf.data.Iterator, tf.distribute.DistributedIterator)):
-            packed = many_steps(iterator)
-        else:  # train_on_batch: every replica sees the batch
-            for _, data in zip(range(steps), iterator, strict=False):
+        if not isinstance(iterator, (tf.data.Iterator, tf.distribute.DistributedIterator)):
+            for _, data in zip(range(steps), iterator, strict=False):  # train_on_batch: all replicas see the batch
                 packed = one_step(data)
-        return _unpack(packed, form["logs"])
+            return _unpack(packed, form["logs"])
+        in_one_call = steps if _one_call_serves(strategy, iterator) else 1
+        logs = None
+        for _ in range(0, steps, in_one_call):
+            found, latest = advance(iterator, in_one_call)
+            if not found:
+                break
+            logs = latest
+        if logs is None:
+            raise StopIteration
+        return logs
 
     return function
+
+
+def _one_call_serves(strategy, iterator):
+    """Whether several steps may run in one call of a compiled function.
+
+    Not on several machines with batches of unknown size: within one call TensorFlow lets workers meet at one place
+    with tensors of one shape only, and the gathers of a smaller last batch would fail.
+    """
+    if not _several_machines(strategy):
+        return True
+    import tensorflow as tf
+
+    specs = tf.nest.flatten(iterator.element_spec, expand_composites=True)
+    return all(spec.shape.rank and spec.shape[0] is not None for spec in specs)
+
+
+def _several_machines(strategy):
+    import tensorflow as tf
+
+    return isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy)

@@ -5,7 +5,7 @@ import contextlib
 import keras
 
 from tftransfer.placement import steps
-from tftransfer.placement.loops import on_all_replicas
+from tftransfer.placement.loops import steps_function
 from tftransfer.placement.normalization import adapt_batch_normalization
 from tftransfer.placement.optimizers import reduce_gradients_first
 from tftransfer.placement.replicas import of_another_replica, replicas
@@ -121,17 +121,17 @@ class PlacedModel(keras.Model):
                 reduce_gradients_first(self.optimizer)
             if self.built and not self.optimizer.built:  # inside the traced step it would be traced twice
                 self.optimizer.build(self.trainable_variables)
-        if not self._on_replicas:
+        if keras.backend.backend() != "tensorflow":
             return super().make_train_function(force)
-        self.train_function = on_all_replicas(self, self.train_step)
+        self.train_function = steps_function(self, self.train_step)
         return self.train_function
 
     def make_test_function(self, force=False):
         if self.test_function is not None and not force:
             return self.test_function
-        if not self._on_replicas:
+        if keras.backend.backend() != "tensorflow":
             return super().make_test_function(force)
-        self.test_function = on_all_replicas(self, self.test_step)
+        self.test_function = steps_function(self, self.test_step)
         return self.test_function
 
     def _maybe_symbolic_build(self, iterator=None, data_batch=None):
