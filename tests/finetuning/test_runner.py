@@ -99,7 +99,7 @@ def test_one_line_says_what_a_stage_does(make_task, data, capsys):
     first, second = [line for line in capsys.readouterr().out.splitlines() if line.startswith("Stage")]
     assert "Stage 1 of 2, linear_probe: trains 21 of" in first
     assert "inference mode (all 2)" in first and "embeddings computed once" in first
-    assert "learning rate 0.001 (warm-up over 1 of 11 steps, then cosine)" in first
+    assert "learning rate 0.01 (warm-up over 1 of 11 steps, then cosine)" in first
     assert "live (all 2)" in second and "learning rate 0.0002 (a tenth of pretraining's" in second
 
 

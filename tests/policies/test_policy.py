@@ -2,19 +2,20 @@
 
 import pytest
 
-from tftransfer.policies import Policy, Stage, full, linear_probe
+from tftransfer.policies import Context, Policy, Stage, full, linear_probe
 
 PATHS = ["backbone/stem/kernel", "backbone/stem/bias", "head/kernel", "head/bias"]
+CONTEXT = Context(task=None, paths=dict.fromkeys(PATHS), groups=[PATHS[:2], PATHS[2:]])
 
 
 def test_the_first_pattern_found_decides():
     stage = Stage("biases", {r"/bias$": 0.5, r"^head/": 1.0, r".*": 0.0}, epochs=1)
-    assert list(stage.resolve(None, PATHS).values()) == [0.0, 0.5, 1.0, 0.5]
+    assert list(stage.resolve(CONTEXT).values()) == [0.0, 0.5, 1.0, 0.5]
 
 
 def test_multipliers_may_depend_on_the_task():
-    stage = Stage("by depth", lambda task: {r"^head/": task, r".*": 0.0}, epochs=1)
-    assert stage.resolve(0.25, PATHS)["head/kernel"] == 0.25
+    stage = Stage("by depth", lambda context: {r"^head/": 1 / len(context.paths), r".*": 0.0}, epochs=1)
+    assert stage.resolve(CONTEXT)["head/kernel"] == 0.25
 
 
 @pytest.mark.parametrize(
@@ -27,7 +28,7 @@ def test_multipliers_may_depend_on_the_task():
 )
 def test_mistakes_in_patterns_raise(multipliers, message):
     with pytest.raises(ValueError, match=message):
-        Stage("stage", multipliers, epochs=1).resolve(None, PATHS)
+        Stage("stage", multipliers, epochs=1).resolve(CONTEXT)
 
 
 @pytest.mark.parametrize(
@@ -63,7 +64,7 @@ def test_plus_chains_policies_and_stages():
     assert policy == linear_probe(3) + full(4) + stage != full(4)
     assert (
         repr(linear_probe(3) + full(4))
-        == "Policy: linear_probe(epochs=3, learning_rate=0.001) + full(epochs=4)"
+        == "Policy: linear_probe(epochs=3, learning_rate=0.01) + full(epochs=4)"
     )
 
 

@@ -4,7 +4,7 @@ import keras
 
 from tftransfer import data as data_module
 from tftransfer.data.dataset_batches import columns_of, is_dataset
-from tftransfer.finetuning.freezing import trainable_paths
+from tftransfer.finetuning.freezing import context_of
 from tftransfer.policies import Policy, Stage, full, linear_probe
 
 __all__ = ["check_data", "check_policy", "check_task", "count_steps", "is_one_hot"]
@@ -36,10 +36,11 @@ def check_policy(policy, task):
             "policy must be a tftransfer.policies.Policy, such as linear_probe(5) + full(20); received "
             f"{policy!r}."
         )
+    context = context_of(task)
     for stage in policy:
         if stage.prepare is not None:
             break  # it may add variables: from here on each stage is resolved when its turn comes
-        stage.resolve(task, trainable_paths(task))
+        stage.resolve(context)
     return policy
 
 

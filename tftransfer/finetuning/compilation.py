@@ -5,7 +5,7 @@ import json
 
 import keras
 
-__all__ = ["compile_stage", "kept_beside"]
+__all__ = ["compile_stage", "kept_beside", "scope_of"]
 
 
 class Kept:
@@ -19,6 +19,11 @@ class Kept:
 def kept_beside(model):
     """The `Kept` of a model."""
     return vars(model).setdefault("_finetuning", Kept())
+
+
+def scope_of(model):
+    """The scope that a model's optimizer is made in."""
+    return model.scope() if hasattr(model, "scope") else contextlib.nullcontext()
 
 
 def compile_stage(model, *, optimizer, loss, metrics, jit_compile, reuse=True):
@@ -40,17 +45,16 @@ def compile_stage(model, *, optimizer, loss, metrics, jit_compile, reuse=True):
     Returns:
         Whether compiled functions were reused.
     """
-    scope = model.scope() if hasattr(model, "scope") else contextlib.nullcontext()
     kept = kept_beside(model)
     key = _key(model, optimizer, loss, metrics, jit_compile) if reuse else None
     if key is not None and key in kept.compiled:
         vars(model).update(kept.compiled[key])
         model.stop_training = False
-        with scope:
+        with scope_of(model):
             _reset(model.optimizer, optimizer, model.trainable_variables)
         return True
     before = dict(vars(model))
-    with scope:
+    with scope_of(model):
         model.compile(optimizer=optimizer, loss=loss, metrics=metrics, jit_compile=jit_compile)
         model.optimizer.build(model.trainable_variables)
     model.make_train_function()

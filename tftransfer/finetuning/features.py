@@ -49,7 +49,7 @@ def helpers(task):
     """The `Embedder` and the `OnEmbeddings` of a task, made once."""
     models = kept_beside(task).models
     with task.scope():
-        if "embedder" not in models:
+        if "embedder" not in models or models["embedder"].part[0] is not task.backbone:
             models["embedder"] = Embedder(task)
         if "on_embeddings" not in models or models["on_embeddings"].head is not task.head:
             models["on_embeddings"] = OnEmbeddings(task)

@@ -5,9 +5,11 @@ import dataclasses
 import keras
 import numpy as np
 
+from tftransfer.finetuning.depth import depth_groups
+from tftransfer.policies import Context
 from tftransfer.weights.paths import variable_paths as paths_of
 
-__all__ = ["Applied", "apply_stage", "trainable_paths", "variable_paths"]
+__all__ = ["Applied", "apply_stage", "context_of", "variable_paths"]
 
 
 def variable_paths(task):
@@ -45,6 +47,12 @@ def trainable_paths(task):
     return {path: v for path, v in variable_paths(task).items() if id(v) in made_trainable}
 
 
+def context_of(task, gradient_norms=None):
+    """The `policies.Context` of a task as it now is."""
+    paths = trainable_paths(task)
+    return Context(task, paths, *depth_groups(task, paths), gradient_norms)
+
+
 @dataclasses.dataclass(frozen=True)
 class Applied:
     """What a stage does to a task: which variables move, how many parameters, BatchNormalization."""
@@ -54,6 +62,12 @@ class Applied:
     frozen: int
     batch_norm_live: int  # layers
     batch_norm_frozen: int
+
+    @property
+    def spread(self):
+        """The range of the multipliers in words; empty where every one is 1."""
+        low, high = min(self.multipliers.values()), max(self.multipliers.values())
+        return "" if low == high == 1 else f" × {low:.3g}" + (f" to {high:.3g}" if high > low else "")
 
     def __str__(self):
         total = self.trained + self.frozen
@@ -69,7 +83,7 @@ class Applied:
         return f"{text}, BatchNorm {modes}"
 
 
-def apply_stage(stage, task):
+def apply_stage(stage, task, gradient_norms=None):
     """Sets every `trainable` flag of a task as a stage says; the task must be compiled afterwards.
 
     The policy alone decides: flags set by hand before are overridden. Variables that were made untrainable
@@ -78,6 +92,7 @@ def apply_stage(stage, task):
     Args:
         stage: a `policies.Stage`.
         task: a built task.
+        gradient_norms: see `policies.Context`.
 
     Returns:
         An `Applied`.
@@ -86,12 +101,13 @@ def apply_stage(stage, task):
         ValueError: when a pattern is found in no path, a variable is not covered, or nothing would be
             trained.
     """
-    task.trainable = False  # else Keras on TensorFlow takes the next line for no change, and inner flags stay
-    task.trainable = True  # also what was frozen by hand; what was made untrainable stays so
-    paths = trainable_paths(task)
-    multipliers = stage.resolve(task, paths)
+    context = context_of(task, gradient_norms)
+    paths = context.paths
+    multipliers = stage.resolve(context)
     moves = {id(paths[path]): value > 0 for path, value in multipliers.items()}
 
+    task.trainable = False  # else Keras on TensorFlow takes the next line for no change, and inner flags stay
+    task.trainable = True  # also what was frozen by hand; what was made untrainable stays so
     _flag(task, moves)
     live, still = _set_batch_norm(stage.batch_norm, task, moves)
     for variable in paths.values():
@@ -124,7 +140,7 @@ def _set_batch_norm(mode, task, moves):
     in_backbone = {id(layer) for layer in task.backbone._flatten_layers()}
     live = still = 0
     before = True  # whether the last layer with variables before this one moves
-    for layer in _in_order(task):
+    for layer in {id(x): x for x in [*_in_order(task.backbone), *_in_order(task)]}.values():
         own = [*layer._trainable_variables]
         if own and not isinstance(layer, keras.layers.BatchNormalization):
             before = any(moves.get(id(variable), False) for variable in own)

@@ -2,6 +2,9 @@
 
 import keras
 
+from tftransfer.finetuning.freezing import variable_paths
+from tftransfer.optimizers import copy_optimizer, with_resolved
+
 __all__ = ["make_optimizer", "stage_rate"]
 
 DEFAULT_RATE = 1e-4
@@ -32,7 +35,7 @@ def stage_rate(stage, task, optimizer=None):
     return DEFAULT_RATE, "the default"
 
 
-def make_optimizer(rate, *, schedule, steps, optimizer=None, callbacks=()):
+def make_optimizer(rate, *, schedule, steps, multipliers=None, task=None, optimizer=None, callbacks=()):
     """A fresh optimizer for one stage.
 
     Args:
@@ -41,6 +44,8 @@ def make_optimizer(rate, *, schedule, steps, optimizer=None, callbacks=()):
             `"constant"`. A callback that sets the rate (`LearningRateScheduler`, `ReduceLROnPlateau`) needs,
             and gets, a constant one.
         steps: optimizer steps of the stage.
+        multipliers: `{path: multiplier}` of the variables that move; None for 1 each.
+        task: the task, whose `trainable` flags are set.
         optimizer: the user's optimizer, whose configuration is copied; None for Adam.
         callbacks: the user's callbacks.
 
@@ -55,11 +60,13 @@ def make_optimizer(rate, *, schedule, steps, optimizer=None, callbacks=()):
     if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
         optimizer = optimizer.inner_optimizer  # compile wraps it again where the dtype policy asks for it
     if optimizer is None:
-        return keras.optimizers.Adam(learning_rate=rate), words
-    fresh = type(optimizer).from_config({**optimizer.get_config(), "learning_rate": rate})
-    for name, value in vars(optimizer).items():
-        if name.startswith("_exclude_from_weight_decay"):  # set by a method, so not in the configuration
-            setattr(fresh, name, value)
+        fresh = keras.optimizers.Adam(learning_rate=rate)
+    else:
+        fresh = copy_optimizer(optimizer, learning_rate=rate)
+    if multipliers and set(multipliers.values()) != {1.0}:
+        path_of = {id(variable): path for path, variable in variable_paths(task).items()}
+        variables = task.trainable_variables
+        fresh = with_resolved(fresh, [multipliers[path_of[id(v)]] for v in variables], variables)
     return fresh, words
 
 

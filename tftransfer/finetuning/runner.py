@@ -8,8 +8,9 @@ from tftransfer.data.dataset_batches import is_dataset
 from tftransfer.finetuning import features
 from tftransfer.finetuning.callbacks import BestEpoch, StopOnNaN
 from tftransfer.finetuning.checks import check_data, check_policy, check_task, count_steps, is_one_hot
-from tftransfer.finetuning.compilation import compile_stage
-from tftransfer.finetuning.freezing import apply_stage
+from tftransfer.finetuning.compilation import compile_stage, scope_of
+from tftransfer.finetuning.freezing import apply_stage, context_of
+from tftransfer.finetuning.gradients import gradient_norms
 from tftransfer.finetuning.rates import make_optimizer, stage_rate
 
 __all__ = ["finetune"]
@@ -112,6 +113,12 @@ class _Run:
         options = {"shuffle": True, "repeat": True, "start": start, "seed": self.seed, "input_shape": shape}
         return data_module.batches(data, batch_size=self.batch_size, **options)
 
+    def _gradient_norms(self):
+        shape = self.task.backbone.input_shape[1:]
+        steps = count_steps(self.data, batch_size=self.batch_size, input_shape=shape)
+        loss = self.task.default_loss(one_hot=self.one_hot)
+        return gradient_norms(self.task, self._training_batches(self.data, shape), steps, loss=loss)
+
     def _validation_batches(self, data, shape):
         return data_module.batches(
             data, batch_size=max(self.batch_size, _VALIDATION_BATCH), input_shape=shape
@@ -119,25 +126,29 @@ class _Run:
 
     def run_stage(self, stage, title):
         """Runs one stage and appends its epochs to the history."""
-        undo = stage.prepare(self.task) if stage.prepare is not None else None
+        with scope_of(self.task):
+            undo = stage.prepare(context_of(self.task)) if stage.prepare is not None else None
         try:
-            applied = apply_stage(stage, self.task)
+            applied = apply_stage(stage, self.task, self._gradient_norms)
             why_not = features.why_not(self.task, self.data)
             shape = self.task.backbone.input_shape[1:]
             steps_per_epoch = count_steps(self.data, batch_size=self.batch_size, input_shape=shape)
             rate, origin = stage_rate(stage, self.task, self.optimizer)
-            optimizer, words = make_optimizer(
-                rate,
-                schedule=stage.schedule,
-                steps=stage.epochs * steps_per_epoch,
-                optimizer=self.optimizer,
-                callbacks=self.callbacks,
-            )
+            with scope_of(self.task):
+                optimizer, words = make_optimizer(
+                    rate,
+                    schedule=stage.schedule,
+                    steps=stage.epochs * steps_per_epoch,
+                    multipliers=applied.multipliers,
+                    task=self.task,
+                    optimizer=self.optimizer,
+                    callbacks=self.callbacks,
+                )
             if self.verbose:
                 shown = f"{rate:g}" if isinstance(rate, float) else type(rate).__name__
                 notes = ", ".join(note for note in (origin, words) if note)
                 how = "" if why_not else ", on embeddings computed once"
-                print(f"{title}: {applied}{how}; learning rate {shown} ({notes}).")
+                print(f"{title}: {applied}{how}; learning rate {shown}{applied.spread} ({notes}).")
             done = self._fit(stage, rate, optimizer, steps_per_epoch, why_not is None)
         finally:
             if undo is not None:

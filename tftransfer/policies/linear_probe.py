@@ -19,8 +19,8 @@ def linear_probe(epochs=10, *, learning_rate=1e-2):
 
     Args:
         epochs: passes over the labelled data.
-        learning_rate: peak learning rate of the head; high, since one linear layer on frozen features cannot diverge far
-            and few labels mean few steps.
+        learning_rate: peak learning rate of the head; high, since one linear layer on frozen features cannot
+            diverge far and few labels mean few steps.
 
     Returns:
         A `Policy` of one stage.

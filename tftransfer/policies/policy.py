@@ -5,10 +5,46 @@ import math
 import re
 from collections.abc import Callable, Mapping
 
-__all__ = ["Policy", "Stage"]
+__all__ = ["Context", "Policy", "Stage"]
 
 _BATCH_NORM = ("auto", "frozen", "live")
 _SCHEDULES = ("cosine", "constant")
+
+
+@dataclasses.dataclass(frozen=True)
+class Context:
+    """What a rule may look at when its stage begins.
+
+    Attributes:
+        task: the task, in the state that the stages before have left it in.
+        paths: `{path: keras.Variable}` of the variables that may be trained.
+        groups: the same paths in groups from the input to the output, a list of lists; the last group is the
+            head.
+        ends: the layers whose outputs end the groups below the head; None where a group ends inside a
+            subclassed layer.
+        gradient_norms: function without arguments that gives `{path: norm}`, the norm of the loss's gradient
+            on the labelled data; None while a policy is only being checked.
+    """
+
+    task: object
+    paths: Mapping
+    groups: list
+    ends: list = dataclasses.field(default_factory=list)
+    gradient_norms: Callable | None = None
+
+    def per_group(self, multipliers):
+        """Rules that give each group its multiplier.
+
+        Args:
+            multipliers: one number per group, from the input to the head.
+
+        Returns:
+            `{regex: multiplier}`.
+        """
+        return {
+            "^(?:" + "|".join(re.escape(path) for path in group) + ")$": value
+            for group, value in zip(self.groups, multipliers, strict=True)
+        }
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,8 +58,8 @@ class Stage:
 
     Args:
         name: what the stage is called in summaries and in the history.
-        multipliers: `{regex: multiplier}` in order, or a function of the task that returns such a dict (for
-            rules that depend on the depth of the backbone).
+        multipliers: `{regex: multiplier}` in order, or a function of the `Context` that returns such a dict
+            (for rules that depend on the depth of the backbone).
         epochs: passes over the data.
         learning_rate: rate of a variable with multiplier 1, reached after the warm-up. None: that of the
             `optimizer` given to `finetune`, else a tenth of pretraining's (`task.pretraining_learning_rate`),
@@ -34,7 +70,7 @@ class Stage:
             and keeps its statistics, any other is live; `"frozen"`: every one in the backbone runs in
             inference mode, its scale and offset still following `multipliers`; `"live"`: every one uses and
             updates batch statistics.
-        prepare: function of the task, called before the stage compiles (to insert adapters, to add a
+        prepare: function of the `Context`, called before the stage compiles (to insert adapters, to add a
             penalty); what it returns, if anything, is called without arguments when the stage has ended.
 
     Raises:
@@ -76,42 +112,21 @@ class Stage:
         if not callable(self.multipliers):
             check_multipliers(self.name, self.multipliers)
 
-    def resolve(self, task, paths):
-        """The multiplier of each variable path.
+    def resolve(self, context):
+        """The multiplier of each variable that may be trained.
 
         Args:
-            task: the task to be trained; handed to `multipliers` where that is a function.
-            paths: paths of the variables that may be trained.
+            context: the `Context`, handed to `multipliers` where that is a function.
 
         Returns:
-            `{path: multiplier}` in the order of `paths`.
+            `{path: multiplier}` in the order of the paths.
 
         Raises:
             ValueError: for a pattern found in no path, a path without a pattern, or when every multiplier is
                 0.
         """
-        rules = self.multipliers
-        if callable(rules):
-            rules = rules(task)
-            check_multipliers(self.name, rules)
-        paths = list(paths)
-        shown = ", ".join(paths[:6]) + (f", ... ({len(paths)} in all)" if len(paths) > 6 else "")
-        for pattern in rules:
-            if not any(re.search(pattern, path) for path in paths):
-                raise ValueError(
-                    f"Stage {self.name!r}: the pattern {pattern!r} is found in no variable path. "
-                    f"Correct it; the paths are {shown}."
-                )
-        resolved = {}
-        for path in paths:
-            value = next((value for pattern, value in rules.items() if re.search(pattern, path)), None)
-            if value is None:
-                raise ValueError(
-                    f"Stage {self.name!r}: no pattern covers the variable {path!r}; the patterns are "
-                    f"{list(rules)}. Say what shall happen to it, or end with a catch-all: "
-                    f"{{..., '.*': 0.0}} freezes the rest."
-                )
-            resolved[path] = float(value)
+        rules = self.multipliers(context) if callable(self.multipliers) else self.multipliers
+        resolved = resolve(self.name, rules, context.paths)
         if not any(resolved.values()):
             raise ValueError(
                 f"Stage {self.name!r} would train nothing: every multiplier is 0. Received {dict(rules)}; "
@@ -177,6 +192,42 @@ class Policy:
 
     def __repr__(self):
         return "Policy: " + " + ".join(repr(stage) for stage in self.stages)
+
+
+def resolve(name, multipliers, paths):
+    """The multiplier of each path: that of the first pattern found in it.
+
+    Args:
+        name: what messages call the owner of the patterns.
+        multipliers: `{regex: multiplier}`.
+        paths: variable paths.
+
+    Returns:
+        `{path: multiplier}` in the order of `paths`.
+
+    Raises:
+        ValueError: for unsound multipliers, a pattern found in no path, or a path that no pattern covers.
+    """
+    check_multipliers(name, multipliers)
+    paths = list(paths)
+    shown = ", ".join(paths[:6]) + (f", ... ({len(paths)} in all)" if len(paths) > 6 else "")
+    rules = [(re.compile(pattern), value) for pattern, value in multipliers.items()]
+    for pattern, _ in rules:
+        if not any(pattern.search(path) for path in paths):
+            raise ValueError(
+                f"{name}: the pattern {pattern.pattern!r} is found in no variable path. Correct it; the "
+                f"paths are {shown}."
+            )
+    resolved = {}
+    for path in paths:
+        value = next((value for pattern, value in rules if pattern.search(path)), None)
+        if value is None:
+            raise ValueError(
+                f"{name}: no pattern covers the variable {path!r}; the patterns are {list(multipliers)}. Say "
+                f"what shall happen to it, or end with a catch-all: {{..., '.*': 0.0}}."
+            )
+        resolved[path] = float(value)
+    return resolved
 
 
 def check_multipliers(name, multipliers):
