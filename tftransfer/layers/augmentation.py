@@ -85,7 +85,8 @@ class RandomView(Configured, keras.layers.Layer):
             )
         if None in input_shape[1:]:
             raise ValueError(
-                f"RandomView takes pictures of one fixed size; received shape {tuple(input_shape)}. Resize them."
+                f"RandomView takes pictures of one fixed size; received shape {tuple(input_shape)}. Resize "
+                f"them."
             )
 
     def call(self, images, training=True):
@@ -93,8 +94,8 @@ class RandomView(Configured, keras.layers.Layer):
             return images
         if not keras.backend.is_float_dtype(images.dtype):
             raise ValueError(
-                f"RandomView takes float pictures in {self.value_range}; received {images.dtype}. Cast them, and "
-                f"divide pictures of uint8 by 255."
+                f"RandomView takes float pictures in {self.value_range}; received {images.dtype}. Cast them, "
+                f"and divide pictures of uint8 by 255."
             )
         draws = placement.per_example(
             lambda n: keras.random.uniform((n, 11), dtype="float32", seed=self.random), ops.shape(images)[0]

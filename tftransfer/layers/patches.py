@@ -83,7 +83,7 @@ class PatchEmbedding(Configured, keras.layers.Layer):
         if len(input_shape) != 4 or None in input_shape[1:]:
             raise ValueError(
                 f"PatchEmbedding takes pictures (batch, height, width, channels) of one fixed size; received "
-                f"shape {tuple(input_shape)}. Give the input its height and width, and resize the pictures to it."
+                f"shape {tuple(input_shape)}. Give the input a height and width, and resize the pictures to them."
             )
         _, h, w, c = input_shape
         p = self.patch_size

@@ -59,8 +59,8 @@ class Task(Configured, placement.PlacedModel):
         width = self.pool.compute_output_shape(self.backbone.output_shape)[-1]
         if width is None:
             raise ValueError(
-                f"The embeddings of {self.backbone.name!r} have no fixed size ({self.backbone.output_shape}), so "
-                f"no head can be built on them. Use pooling='auto', or give the backbone a fixed input shape."
+                f"The embeddings of {self.backbone.name!r} have no fixed size ({self.backbone.output_shape}), "
+                f"so no head can be built on them. Use pooling='auto', or give the backbone a fixed input shape."
             )
         if head is not None and not isinstance(head, keras.layers.Layer):
             raise ValueError(f"head is a Keras layer or model; received {type(head).__name__}.")
@@ -111,6 +111,6 @@ def _from_file(path):
 def _check(backbone, where):
     if not backbone.built or not isinstance(getattr(backbone, "output_shape", None), tuple):
         raise ValueError(
-            f"{where} takes a built backbone with one output; {backbone.name!r} has no weights or no single "
-            f"output yet. Give its first layer a shape (keras.Input(...)), or call backbone.build((None, ...))."
+            f"{where} takes a built backbone with one output; {backbone.name!r} has no weights or no "
+            f"single output yet. Give its first layer a shape (keras.Input(...)), or call backbone.build((None, ...))."
         )
