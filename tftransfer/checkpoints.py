@@ -1,6 +1,7 @@
 """Checkpoints that an interrupted run continues from: all state in one file, replaced whole."""
 
 import json
+import math
 import time
 from pathlib import Path
 
@@ -67,7 +68,8 @@ class Checkpoint(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch, logs=None):
         self.step = self._epoch * self.steps_per_epoch + self._offset + batch + 1
-        if time.monotonic() - self._saved_at > self.seconds and self.step % self.steps_per_epoch:
+        due = time.monotonic() - self._saved_at > self.seconds and self.step % self.steps_per_epoch
+        if due and math.isfinite(float((logs or {}).get("loss", 0.0))):  # never weights that are lost already
             self.save()
 
     def on_epoch_end(self, epoch, logs=None):
@@ -84,9 +86,12 @@ class Checkpoint(keras.callbacks.Callback):
             "history": self.past,
             "fingerprint": self.fingerprint,
             "paths": list(variable_paths(self.model)),
+            "random": [
+                _numbers(seed.state) for seed in _seeds(self.model)
+            ],  # Keras leaves them out of its files
         }
         with atomic_write(self.path) as temporary:
-            self.model.save_weights(temporary)  # the optimizer's variables and the seeds' states included
+            self.model.save_weights(temporary)  # the optimizer's variables included
             with h5py.File(temporary, "r+") as file:
                 file.attrs[STATE] = json.dumps(state)
         self._saved_at = time.monotonic()
@@ -124,8 +129,20 @@ def restore(model, path, *, fingerprint):
             f"{path} belongs to a run that was started differently: {listed}. Start with the same settings, or "
             f"pass resume=False to start over."
         )
-    if state["paths"] != list(variable_paths(model)):
+    seeds = _seeds(model)
+    if state["paths"] != list(variable_paths(model)) or len(state["random"]) != len(seeds):
         raise ValueError(f"{path} holds the state of another model. Pass resume=False to start over.")
     model.optimizer.build(model.trainable_variables)  # else Keras leaves the slots out, with a warning only
     model.load_weights(path)
+    for seed, numbers in zip(seeds, state["random"], strict=True):
+        seed.state.assign(numbers)
     return state["step"], state["history"]
+
+
+def _seeds(model):
+    """The random states of a model's layers, in a fixed order."""
+    return [seed for layer in model._flatten_layers() for seed in layer._seed_generators]
+
+
+def _numbers(variable):
+    return keras.ops.convert_to_numpy(variable).tolist()

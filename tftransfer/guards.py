@@ -21,12 +21,15 @@ class StopOnBadLoss(keras.callbacks.Callback):
         super().__init__()
         self.every = every
         self._epoch = 0
+        self._next = 0
 
     def on_epoch_begin(self, epoch, logs=None):
         self._epoch = epoch
+        self._next = 0
 
     def on_train_batch_end(self, batch, logs=None):
-        if batch % self.every == 0:
+        if batch >= self._next:  # with steps_per_execution not every step is told
+            self._next = batch + self.every
             self._check(logs, f"epoch {self._epoch + 1}, step {batch + 1}")
 
     def on_epoch_end(self, epoch, logs=None):
@@ -72,16 +75,19 @@ def warn_of_collapse(embeddings):
     """Warns when embeddings no longer tell examples apart; silent otherwise.
 
     Args:
-        embeddings: array `(examples, dim)` of a few hundred different examples.
+        embeddings: array `(examples, dim)` of a few hundred different examples. One example says nothing.
 
     Returns:
         Whether they have collapsed.
     """
     embeddings = np.asarray(embeddings, "float64")
+    if len(embeddings) < 2:
+        return False
     spread = embeddings.std(axis=0).mean()
     size = np.sqrt(np.mean(embeddings**2))
     rank = effective_rank(embeddings)
-    collapsed = not spread > 1e-4 * max(size, 1e-12) or rank < 1.5
+    directions = min(len(embeddings) - 1, embeddings.shape[1])  # of so few, one may rightly carry everything
+    collapsed = not spread > 1e-4 * max(size, 1e-12) or (rank < 1.5 and directions >= 8)
     if collapsed:
         warnings.warn(
             f"The features have collapsed: over {len(embeddings)} examples their standard deviation is {spread:.2g} "

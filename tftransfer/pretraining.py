@@ -1,5 +1,6 @@
 """`pretrain`: train an objective on data without labels, and keep the backbone in a file."""
 
+import numbers
 import os
 import warnings
 
@@ -8,6 +9,7 @@ import keras
 from tftransfer import data as sources
 from tftransfer import placement, weights
 from tftransfer.checkpoints import Checkpoint
+from tftransfer.data.dataset_batches import is_dataset
 from tftransfer.evaluation import Probe
 from tftransfer.guards import StopOnBadLoss, warn_of_collapse
 from tftransfer.layers import pool
@@ -66,6 +68,7 @@ def pretrain(
     2
     """
     _check_arguments(objective, epochs, batch_size, resume, save_to)
+    epochs, batch_size = int(epochs), int(batch_size)
     backbone = objective.backbone
     shape = None if _is_dict(data) else backbone.input_shape[1:]
     options = {
@@ -77,13 +80,13 @@ def pretrain(
     sources.check_examples(data, input_shape=shape, value_range=(0, 1) if options["scale"] else None)
     if save_to is not None:
         weights.check_writable(save_to)
-    batch_size, steps = _batches_an_epoch(data, batch_size, shape)
+    batch_size, steps, whole = _batches_an_epoch(data, batch_size, shape)
     say = print if verbose else _silent
     if not objective.compiled:
         default_compile(objective, steps=steps * epochs, say=say)
     with objective.scope():
         objective.plan(steps * epochs)
-    objective.optimizer.build(objective.trainable_variables)  # before the first step: else it is traced twice
+        objective.optimizer.build(objective.trainable_variables)  # in the first step it would be traced twice
 
     start, past = 0, {}
     watchers = [StopOnBadLoss(), *callbacks]
@@ -104,7 +107,7 @@ def pretrain(
             data,
             batch_size=batch_size,
             shuffle=True,
-            drop_remainder=True,
+            drop_remainder=whole,
             repeat=True,
             start=first,
             **options,
@@ -120,15 +123,13 @@ def pretrain(
         )
         for name, values in done.history.items():
             history.history.setdefault(name, []).extend(values)
-    history.epoch = list(range(epochs))
+        if objective.stop_training:  # a callback of the user's
+            break
+    history.epoch = list(range(len(history.history["loss"])))
     history.set_model(objective)
     history.backbone = backbone
 
-    sample = next(iter(sources.batches(data, batch_size=512, shuffle=True, **options)))
-    if shape is not None:
-        warn_of_collapse(
-            keras.ops.convert_to_numpy(pool(backbone.output_shape)(backbone(sample, training=False)))
-        )
+    sample = _sample(data, min(512, batch_size), backbone, options)
     if save_to is not None:
         weights.save_backbone(
             backbone,
@@ -140,6 +141,10 @@ def pretrain(
         )
         checkpoint.delete()
         say(f"Saved the backbone to {save_to} ({os.path.getsize(save_to) / 2**20:.1f} MiB).")
+    if sample is not None:
+        warn_of_collapse(
+            keras.ops.convert_to_numpy(pool(backbone.output_shape)(backbone(sample, training=False)))
+        )
     return history
 
 
@@ -191,6 +196,13 @@ def _is_dict(data):
     return isinstance(data[0] if isinstance(data, tuple) else data, dict)
 
 
+def _sample(data, batch_size, backbone, options):
+    """A batch of what the backbone reads, out of views or other parts where it has to be; None without."""
+    batch = next(iter(sources.batches(data, batch_size=batch_size, shuffle=True, **options)))
+    rank = len(backbone.input_shape)
+    return next((part for part in keras.tree.flatten(batch) if len(part.shape) == rank), None)
+
+
 def _check_arguments(objective, epochs, batch_size, resume, save_to):
     if not isinstance(objective, Objective):
         raise ValueError(
@@ -198,14 +210,14 @@ def _check_arguments(objective, epochs, batch_size, resume, save_to):
             f"{type(objective).__name__}."
         )
     for name, value in (("epochs", epochs), ("batch_size", batch_size)):
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < 1:
             raise ValueError(f"{name} is a whole number from 1 up; received {value!r}.")
     if resume and save_to is None:
         raise ValueError("resume=True needs save_to: the checkpoint to continue from lies beside that file.")
 
 
 def _batches_an_epoch(data, batch_size, shape):
-    """The batch size, lowered where there are fewer examples, and the whole batches of an epoch."""
+    """The batch size, lowered where there are fewer examples; the batches of an epoch; whether short ones go."""
     steps = sources.steps_per_epoch(data, batch_size=batch_size, drop_remainder=True, input_shape=shape)
     if steps is None:
         raise ValueError(
@@ -214,15 +226,23 @@ def _batches_an_epoch(data, batch_size, shape):
         )
     if steps == 0:
         size = sources.steps_per_epoch(data, batch_size=1, input_shape=shape)
+        if is_dataset(data) and sources.is_batched(data, input_shape=shape):  # its batches stay as they are
+            warnings.warn(
+                "There are fewer examples than one batch of the tf.data.Dataset: every batch is short."
+            )
+            return batch_size, size, False
         warnings.warn(f"There are only {size} examples: batch_size is lowered from {batch_size} to {size}.")
-        return size, 1
-    return batch_size, steps
+        return size, 1, True
+    return batch_size, steps, True
 
 
 def _checkpoint(save_to, objective, batch_size, steps, epochs, seed):
     path = str(save_to).removesuffix(".weights.h5") + ".checkpoint.weights.h5"
+    settings = {k: v for k, v in objective.get_config().items() if isinstance(v, (bool, int, float, str))}
     fingerprint = {
         "objective": type(objective).__name__,
+        **{f"objective {name}": value for name, value in settings.items() if name != "name"},
+        "optimizer": type(objective.optimizer).__name__,
         "batch_size": batch_size,
         "steps_per_epoch": steps,
         "epochs": epochs,
@@ -233,6 +253,6 @@ def _checkpoint(save_to, objective, batch_size, steps, epochs, seed):
 
 def _preprocessing(backbone, sample):
     record = {"input_shape": list(backbone.input_shape[1:])}
-    if not isinstance(sample, dict) and "float" in str(sample.dtype):
+    if sample is not None and "float" in str(sample.dtype):
         record["value_range"] = [float(keras.ops.min(sample)), float(keras.ops.max(sample))]
     return record
