@@ -5,6 +5,7 @@ from tftransfer.data.batches import batches, steps_per_epoch
 from tftransfer.data.checks import check_examples
 from tftransfer.data.dataset_batches import is_batched
 from tftransfer.data.digits import load_digits
+from tftransfer.data.duplicates import Duplicate, find_duplicates
 from tftransfer.data.examples import Examples
 from tftransfer.data.folders import load_folder
 from tftransfer.data.labels import check_labels
@@ -15,11 +16,13 @@ from tftransfer.data.tfds import load_tfds
 from tftransfer.data.views import two_views
 
 __all__ = [
+    "Duplicate",
     "Examples",
     "NumpyBatches",
     "batches",
     "check_examples",
     "check_labels",
+    "find_duplicates",
     "is_batched",
     "load",
     "load_digits",
