@@ -31,7 +31,7 @@ def test_a_frozen_backbone_does_not_move_at_all(make_task, data):
     before = snapshot(task)
     finetune(task, data, policy=linear_probe(2), verbose=0)
     assert moved(before, snapshot(task)) == {"head/kernel", "head/bias"}
-    assert not task.backbone.trainable and task.head.trainable
+    assert len(task.trainable_variables) == 7  # the flags are as they were
 
 
 def test_full_moves_everything_statistics_included(make_task, data):
@@ -77,6 +77,30 @@ def test_flags_set_by_hand_are_overridden_but_made_untrainable_stays(make_task):
     task.trainable = False
     task.trainable = True
     assert len(task.trainable_variables) == 7
+
+
+def test_flags_are_put_back_as_they_were(make_task, data):
+    task = make_task()
+    task.backbone.get_layer("conv_00").trainable = False
+    task.backbone.get_layer("norm_00").gamma.trainable = False
+    flags = [layer.trainable for layer in task._flatten_layers()]
+    variables = [v.trainable for v in task.variables]
+    for policy in (linear_probe(1), full(1), linear_probe(1) + full(1)):
+        finetune(task, data, policy=policy, verbose=0)
+        assert [layer.trainable for layer in task._flatten_layers()] == flags
+        assert [v.trainable for v in task.variables] == variables
+        task.evaluate(*data, verbose=0)  # compiled, and without a warning of changed flags
+
+
+def test_a_task_with_half_a_layer_trained_is_saved_and_comes_back(make_task, data, tmp_path):
+    task = make_task()
+    stage = Stage("biases", {r"/bias$": 1.0, r".*": 0.0}, epochs=1, learning_rate=1e-2)
+    finetune(task, data, policy=stage, verbose=0)
+    task.save(tmp_path / "task.keras")
+    loaded = keras.models.load_model(tmp_path / "task.keras")
+    np.testing.assert_allclose(
+        loaded.predict(data[0], verbose=0), task.predict(data[0], verbose=0), atol=1e-6
+    )
 
 
 def test_counts(make_task):

@@ -13,6 +13,7 @@ class Kept:
 
     def __init__(self):
         self.compiled = {}  # key -> (attributes that compile and fit set, their trainable variables)
+        self.key = None  # that of the present compilation
         self.models = {}  # name -> helper model that shares the task's variables
 
 
@@ -26,7 +27,7 @@ def scope_of(model):
     return model.scope() if hasattr(model, "scope") else contextlib.nullcontext()
 
 
-def compile_stage(model, *, optimizer, loss, metrics, jit_compile, reuse=True):
+def compile_stage(model, *, optimizer, loss, metrics, jit_compile=False, reuse=True):
     """Compiles a model for a stage and builds its optimizer, before the first step.
 
     Keras fixes the trainable variables when it traces the training step, so each stage compiles afresh. Where
@@ -38,34 +39,29 @@ def compile_stage(model, *, optimizer, loss, metrics, jit_compile, reuse=True):
         model: a built model whose `trainable` flags are set.
         optimizer: a fresh, unbuilt optimizer.
         loss: Keras loss.
-        metrics: list of Keras metrics.
+        metrics: list of fresh Keras metrics.
         jit_compile: whether to use XLA.
         reuse: False when something that no key can see differs (a hook that changes the model).
-
-    Returns:
-        Whether compiled functions were reused.
     """
     kept = kept_beside(model)
-    key = _key(model, optimizer, loss, metrics, jit_compile) if reuse else None
-    if key is not None and key in kept.compiled:
-        vars(model).update(kept.compiled[key])
+    if kept.key in kept.compiled and kept.compiled[kept.key]["optimizer"] is model.optimizer:
+        kept.compiled[kept.key]["predict_function"] = model.predict_function  # made since, by predict
+    kept.key = _key(model, optimizer, loss, metrics, jit_compile) if reuse else None
+    if kept.key in kept.compiled:
+        vars(model).update(kept.compiled[kept.key])
         model.stop_training = False
         with scope_of(model):
             _reset(model.optimizer, optimizer, model.trainable_variables)
-        return True
+        return
     before = dict(vars(model))
     with scope_of(model):
         model.compile(optimizer=optimizer, loss=loss, metrics=metrics, jit_compile=jit_compile)
         model.optimizer.build(model.trainable_variables)
     model.make_train_function()
     model.make_test_function()
-    if key is not None:
-        kept.compiled[key] = {
-            name: value
-            for name, value in vars(model).items()
-            if name not in before or before[name] is not value
-        }
-    return False
+    if kept.key is not None:
+        now = vars(model).items()
+        kept.compiled[kept.key] = {n: value for n, value in now if n not in before or before[n] is not value}
 
 
 def _reset(optimizer, fresh, variables):

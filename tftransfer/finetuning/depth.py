@@ -4,6 +4,8 @@ import dataclasses
 
 import keras
 
+from tftransfer.policies.adapters import Adapter
+
 __all__ = ["depth_groups"]
 
 
@@ -23,7 +25,7 @@ def depth_groups(task, paths):
 
     Returns:
         `(groups, ends)`: a list of lists of paths, of which each path stands in exactly one; and, for each
-        group below the head, the layer whose output ends it (None inside a subclassed layer).
+        group below the head, the layer or operation whose output ends it (None inside a subclassed layer).
 
     Example:
 
@@ -51,10 +53,10 @@ def depth_groups(task, paths):
 
 @dataclasses.dataclass
 class _Segment:
-    """Layers between two cuts, and the layer whose output is the second cut."""
+    """Layers between two cuts, and the layer (or operation) whose output is the second cut."""
 
     layers: list
-    end: keras.layers.Layer | None
+    end: object
 
     @property
     def attends(self):
@@ -82,7 +84,7 @@ def _segments(layer, root=False):
         with_weights = [inner for inner in part.layers if inner.weights]
         if len(with_weights) == 1:
             inner = _segments(with_weights[0])
-            if part.end is not with_weights[0] or part.end is None:
+            if part.end is not with_weights[0] or inner[-1].end is None:
                 inner[-1].end = part.end
             opened.extend(inner)
         elif with_weights:
@@ -121,7 +123,7 @@ def _cut(model):
             seen.add(id(layer))  # a layer used in several places counts where it stands first
             run.append(layer)
         if len(alive) == 1:
-            runs.append(_Segment(run, layer if isinstance(layer, keras.layers.Layer) else None))
+            runs.append(_Segment(run, layer))
             run = []
     return [*runs, _Segment(run, None)] if run else runs
 
@@ -131,7 +133,8 @@ def _merged(segments):
     with_attention = any(segment.attends for segment in segments)
     groups = []
     for segment in segments:
-        begins = segment.attends if with_attention else not segment.normalizes
+        adapts = any(isinstance(layer, Adapter) for layer in segment.layers)
+        begins = (segment.attends if with_attention else not segment.normalizes) and not adapts
         if groups and not begins:
             groups[-1] = _Segment(groups[-1].layers + segment.layers, segment.end)
         else:

@@ -9,7 +9,7 @@ from tftransfer.finetuning.depth import depth_groups
 from tftransfer.policies import Context
 from tftransfer.weights.paths import variable_paths as paths_of
 
-__all__ = ["Applied", "apply_stage", "context_of", "variable_paths"]
+__all__ = ["Applied", "Flags", "apply_stage", "context_of", "variable_paths"]
 
 
 def variable_paths(task):
@@ -126,6 +126,26 @@ def _flag(layer, moves):
     elif own:
         for child in layer._flatten_layers(include_self=False, recursive=False):
             _flag(child, moves)
+
+
+class Flags:
+    """The `trainable` flags of a task, to be put back."""
+
+    def __init__(self, task):
+        self.task = task
+        self.layers = {id(layer): (layer, layer.trainable) for layer in [task, *_in_order(task)]}
+        self.variables = {id(v): (v, v.trainable) for v in trainable_paths(task).values()}
+
+    def restore(self):
+        """Puts them back; what was added since is trainable, but no kernel that LoRA stands beside."""
+        for layer in [self.task, *_in_order(self.task)]:
+            layer.trainable = self.layers.get(id(layer), (layer, True))[1]
+        for variable in trainable_paths(self.task).values():
+            variable.trainable = self.variables.get(id(variable), (variable, variable.trainable))[1]
+        for layer in _in_order(self.task):
+            if getattr(layer, "lora_enabled", False):
+                for variable in layer._trainable_variables:
+                    variable.trainable &= variable.name not in ("kernel", "embeddings")
 
 
 def _in_order(layer):

@@ -9,7 +9,7 @@ from tftransfer.finetuning import features
 from tftransfer.finetuning.callbacks import BestEpoch, StopOnNaN
 from tftransfer.finetuning.checks import check_data, check_policy, check_task, count_steps, is_one_hot
 from tftransfer.finetuning.compilation import compile_stage, scope_of
-from tftransfer.finetuning.freezing import apply_stage, context_of
+from tftransfer.finetuning.freezing import Flags, apply_stage, context_of
 from tftransfer.finetuning.gradients import gradient_norms
 from tftransfer.finetuning.rates import make_optimizer, stage_rate
 
@@ -39,10 +39,10 @@ def finetune(
     whole backbone is frozen its embeddings are computed once and the head is trained on these: same result,
     sooner.
 
-    What it does can be done by hand: set `trainable`, `compile`, `fit`. Afterwards the task stays compiled,
-    and its `trainable` flags stay, as the last stage left them; the policy alone decides about them, whatever
-    was set before. (To free everything again: `task.trainable = False`, then `True`, which Keras would take
-    for no change otherwise, and a fresh `compile`.)
+    What it does can be done by hand: set `trainable`, `compile`, `fit`. Which variables move, the policy
+    alone decides, whatever `trainable` flags were set before; afterwards these are put back as they were. The
+    task is left compiled, to be evaluated, used and saved. To go on training it by hand, compile it with the
+    optimizer of your choice.
 
     Args:
         task: a `tasks.Task`.
@@ -96,6 +96,7 @@ class _Run:
         self.batch_size, self.callbacks, self.verbose = batch_size, callbacks, verbose
         self.optimizer, self.seed = optimizer, seed
         self.one_hot = is_one_hot(data)
+        self.flags = Flags(task)
         self.best = None if validation is None else self._best_epoch(monitor)
         self.history = keras.callbacks.History()
         self.history.epoch, self.history.history, self.history.stages = [], {}, []
@@ -112,6 +113,12 @@ class _Run:
         start = 0 if is_dataset(data) else start
         options = {"shuffle": True, "repeat": True, "start": start, "seed": self.seed, "input_shape": shape}
         return data_module.batches(data, batch_size=self.batch_size, **options)
+
+    def _compile(self, model, optimizer, **options):
+        with scope_of(model):
+            loss = self.task.default_loss(one_hot=self.one_hot)
+            metrics = self.task.default_metrics(one_hot=self.one_hot)
+        compile_stage(model, optimizer=optimizer, loss=loss, metrics=metrics, **options)
 
     def _gradient_norms(self):
         shape = self.task.backbone.input_shape[1:]
@@ -158,18 +165,16 @@ class _Run:
         )
 
     def _fit(self, stage, rate, optimizer, steps_per_epoch, on_embeddings):
-        compiled = {
-            "loss": self.task.default_loss(one_hot=self.one_hot),
-            "metrics": self.task.default_metrics(one_hot=self.one_hot),
+        options = {
             "jit_compile": placement.jit_compile(self.task, steps=stage.epochs * steps_per_epoch),
             "reuse": stage.prepare is None,
         }
-        compile_stage(self.task, optimizer=optimizer, **compiled)
+        self._compile(self.task, optimizer, **options)
         model, data, validation = self.task, self.data, self.validation
         shape = self.task.backbone.input_shape[1:]
         if on_embeddings:
             embedder, model = features.helpers(self.task)
-            compile_stage(model, optimizer=self.task.optimizer, **compiled)
+            self._compile(model, self.task.optimizer, **options)
             data, validation = (
                 part and features.embed(embedder, part, self.batch_size, self.verbose)
                 for part in (data, validation)
@@ -200,6 +205,15 @@ class _Run:
 
     def finish(self):
         """Puts the best epoch's weights back and returns the history."""
+        moved = [id(variable) for variable in self.task.trainable_variables]
+        modes = [layer.trainable for layer in self.task._flatten_layers()]
+        self.flags.restore()
+        if moved != [id(v) for v in self.task.trainable_variables] or modes != [
+            layer.trainable for layer in self.task._flatten_layers()
+        ]:
+            with scope_of(self.task):
+                sgd = keras.optimizers.SGD()
+            self._compile(self.task, sgd)
         self.history.best_epoch = None
         if self.best is not None:
             self.best.restore()

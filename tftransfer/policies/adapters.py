@@ -106,6 +106,13 @@ class _Insert:
         grown = keras.models.clone_model(
             flat, clone_function=lambda layer: layer, call_function=call, recursive=True
         )
-        task._tracker.unlock()
-        task._tracker.untrack(task.backbone)  # Keras goes on tracking what an attribute held before
-        task.backbone = grown
+        _replace_backbone(task, grown)
+
+
+def _replace_backbone(task, backbone):
+    """Sets `task.backbone` at the same place among the task's layers, so that the order of its weights stays."""
+    place = [layer is task.backbone for layer in task._layers].index(True)
+    task._tracker.unlock()
+    task._tracker.untrack(task.backbone)  # Keras goes on tracking what an attribute held before
+    task.backbone = backbone
+    task._layers.insert(place, task._layers.pop())

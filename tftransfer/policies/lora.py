@@ -14,8 +14,8 @@ def lora(rank=8, *, alpha=None, targets=".*", epochs=10, learning_rate=1e-3):
     The kernels themselves do not change by a bit, so that many tasks share one backbone and each stores
     kilobytes: `finetuning.save_adapters` writes the thin matrices and the head alone, `finetuning.merge_lora`
         adds
-    them to the kernels for good. Works on the layers for which Keras has `enable_lora` (Dense, EinsumDense,
-    Embedding; so on transformers and perceptrons, not on convolutions, where `adapters` does).
+    them to the kernels for good. Works on the layers for which Keras has `enable_lora`: Dense, EinsumDense,
+    Embedding, and convolutions without groups.
 
     Reference: Hu et al., "LoRA: Low-Rank Adaptation of Large Language Models", 2021,
     https://arxiv.org/abs/2106.09685
@@ -64,6 +64,6 @@ class _Enable:
         if not targeted:
             raise ValueError(
                 f"lora: no kernel of the backbone {context.task.backbone.name!r} that can have LoRA (Dense, "
-                f"EinsumDense, Embedding) is found by targets={self.targets!r}. Correct the regex, or use "
-                f"policies.adapters, which also serve convolutions."
+                f"EinsumDense, Embedding, Conv) is found by targets={self.targets!r}. Correct the regex, or "
+                "use policies.adapters, which also serve convolutions."
             )
