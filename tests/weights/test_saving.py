@@ -63,7 +63,7 @@ def test_the_attribute_tells_everything(tmp_path):
         )
         with h5py.File(path) as file:
             np.testing.assert_array_equal(file[row["location"]][()], value)
-    assert check_seal(path)
+    assert check_seal(path, "the file")
 
 
 def test_an_objective_and_a_history_object_are_understood(tmp_path):

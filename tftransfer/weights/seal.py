@@ -1,7 +1,9 @@
 """A digest after the end of a file, by which damage is noticed before a parser reads the file.
 
 HDF5 allows bytes after its own end, so a sealed file stays a plain weights file. HDF5 tools that edit a file
-cut the seal off; the checksums inside the file (of the record and of each variable) still hold then.
+cut the seal off; the checksums inside the file (of the record and of each variable) still hold then. A seal
+tells of damage, not of malice: anybody can make one. So a file of another process is read by `probe` first
+all the same.
 """
 
 import hashlib
@@ -11,6 +13,8 @@ MAGIC = b"tftransfer seal\n"
 _DIGEST = 32
 _LENGTH = len(MAGIC) + _DIGEST
 
+known = set()  # digests of files that this process wrote or has probed
+
 
 def add_seal(path):
     """Appends the seal to a finished file."""
@@ -18,25 +22,26 @@ def add_seal(path):
         digest = _digest(file, os.fstat(file.fileno()).st_size)
         file.seek(0, os.SEEK_END)
         file.write(MAGIC + digest)
+    known.add(digest)
 
 
-def check_seal(path):
-    """Whether the file carries a seal; ValueError when it does and the file is not what was sealed."""
+def check_seal(path, where):
+    """The digest in the file's seal, None without one; ValueError when the file is not what was sealed."""
     with open(path, "rb") as file:
         length = os.fstat(file.fileno()).st_size - _LENGTH
         if length < 0:
-            return False
+            return None
         file.seek(length)
         seal = file.read(_LENGTH)
         if not seal.startswith(MAGIC):
-            return False
+            return None
         file.seek(0)
         if _digest(file, length) != seal[len(MAGIC) :]:
             raise ValueError(
-                f"{str(path)!r} is damaged: its bytes are not the ones that were saved. Copy it again from "
-                "where it was written, or save it again."
+                f"{where} is damaged: its bytes are not the ones that were saved. Copy it again from where it was "
+                "written, or save it again."
             )
-    return True
+    return seal[len(MAGIC) :]
 
 
 def _digest(file, length):

@@ -3,6 +3,8 @@
 import contextlib
 import math
 import os
+import shutil
+import tempfile
 import zipfile
 import zlib
 from dataclasses import dataclass, field
@@ -10,11 +12,13 @@ from pathlib import Path
 
 import keras
 
-from tftransfer.weights.hdf5 import open_bytes, open_file, read_array, reading, stored_arrays
+from tftransfer.weights.hdf5 import check_start, open_file, read_array, reading, stored_arrays
 from tftransfer.weights.layout import is_weight, key_of
 from tftransfer.weights.legacy import legacy_group, legacy_keys
 from tftransfer.weights.paths import slots
+from tftransfer.weights.probe import probe
 from tftransfer.weights.record import checksum, read_record
+from tftransfer.weights.seal import check_seal, known
 
 _MEMBER = "model.weights.h5"
 _ZIP_EXPANSION = 10  # Keras packs nothing; what was repacked shrinks a little
@@ -77,12 +81,17 @@ def open_source(source):
         )
     path = Path(source).expanduser()
     where = repr(str(path))
-    if path.suffix == ".keras":
-        with open_bytes(_unzipped(path, where), where) as file:
-            yield _file(file, where, "Keras model archive")
-        return
-    with open_file(path) as file:
-        yield _file(file, where, "weights file of Keras")
+    with contextlib.ExitStack() as stack:
+        kind = "weights file of Keras"
+        if path.suffix == ".keras":
+            kind = "model archive of Keras"
+            path = _unzip(path, where, Path(stack.enter_context(tempfile.TemporaryDirectory())))
+        check_start(path, where)
+        seal = check_seal(path, where)
+        if seal not in known:
+            probe(path, where)
+            known.update({seal} - {None})
+        yield _file(stack.enter_context(open_file(path, where)), where, kind)
 
 
 def _model(model):
@@ -157,27 +166,21 @@ def _from_manifest(where, arrays, record):
     return tuple(entries)
 
 
-def _unzipped(path, where):
-    """The weights in a `.keras` archive; nothing else in it is looked at."""
-    with open(path, "rb") as file:
-        try:
-            with zipfile.ZipFile(file) as archive:
-                if _MEMBER not in archive.namelist():
-                    raise ValueError(
-                        f"{where} has no {_MEMBER} in it: it is no Keras model, or its weights are an npz."
-                    )
-                info = archive.getinfo(_MEMBER)
-                if info.file_size > _ZIP_EXPANSION * info.compress_size + (1 << 26):
-                    raise ValueError(
-                        f"{where} is refused: {info.compress_size} bytes unpack to {info.file_size}."
-                    )
-                return archive.read(_MEMBER)
-        except (
-            zipfile.BadZipFile,
-            zlib.error,
-            NotImplementedError,
-            RuntimeError,
-            EOFError,
-            KeyError,
-        ) as error:
-            raise ValueError(f"{where} is not a Keras model archive, or is damaged: {error}.") from error
+def _unzip(path, where, folder):
+    """Unpacks the weights of a `.keras` archive; nothing else in it is looked at."""
+    try:
+        with open(path, "rb") as file, zipfile.ZipFile(file) as archive:
+            if _MEMBER not in archive.namelist():
+                raise ValueError(
+                    f"{where} has no {_MEMBER} in it: it is no Keras model, or its weights are an npz."
+                )
+            info = archive.getinfo(_MEMBER)
+            if info.file_size > _ZIP_EXPANSION * info.compress_size + (1 << 26):
+                raise ValueError(
+                    f"{where} is refused: {info.compress_size} bytes unpack to {info.file_size}."
+                )
+            with archive.open(info) as member, open(folder / _MEMBER, "wb") as target:
+                shutil.copyfileobj(member, target)
+    except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError, KeyError) as error:
+        raise ValueError(f"{where} is not a Keras model archive, or is damaged: {error}.") from error
+    return folder / _MEMBER
