@@ -37,7 +37,8 @@ def test_speaks_clearly(name):
     make = getattr(policies, name)
     policy = make(epochs=3, learning_rate=1e-3)
     assert isinstance(policy, policies.Policy)
-    assert name in repr(policy) and "epochs=3" in repr(policy)
+    for each in (policy, policy + policy, make()):
+        assert eval(repr(each), vars(policies)) == each  # the command line prints it as Python
     assert make(epochs=3, learning_rate=1e-3) == policy
     assert len(policy + policy) == 2 * len(policy)
     with pytest.raises(ValueError, match="epochs"):

@@ -62,10 +62,7 @@ def test_plus_chains_policies_and_stages():
     assert [s.name for s in stage + full(1)] == ["mine", "full"]
     assert len(policy) == 3 and policy.epochs == 9
     assert policy == linear_probe(3) + full(4) + stage != full(4)
-    assert (
-        repr(linear_probe(3) + full(4))
-        == "Policy: linear_probe(epochs=3, learning_rate=0.01) + full(epochs=4)"
-    )
+    assert repr(linear_probe(3) + full(4)) == "linear_probe(epochs=3, learning_rate=0.01) + full(epochs=4)"
 
 
 def test_a_policy_is_made_of_stages():

@@ -37,7 +37,7 @@ def adapters(width=16, *, epochs=10, learning_rate=1e-3):
 
     >>> from tftransfer.policies import adapters
     >>> adapters(8, epochs=5)
-    Policy: adapters(8)(epochs=5, learning_rate=0.001)
+    adapters(8, epochs=5, learning_rate=0.001)
     """
     if not isinstance(width, int) or isinstance(width, bool) or width < 1:
         raise ValueError(f"adapters: width must be an integer of at least 1; received {width!r}.")

@@ -27,7 +27,7 @@ def bitfit(epochs=10, *, learning_rate=1e-3):
 
     >>> from tftransfer.policies import bitfit
     >>> bitfit(epochs=5)
-    Policy: bitfit(epochs=5, learning_rate=0.001)
+    bitfit(epochs=5, learning_rate=0.001)
     """
     rules = {r"^backbone/.*(bias|beta)$": 1.0, r"^head/": 1.0, r".*": 0.0}
     return Policy([Stage("bitfit", rules, epochs, learning_rate, batch_norm="frozen")])

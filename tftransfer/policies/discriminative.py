@@ -33,7 +33,7 @@ def discriminative(lowest=0.01, *, epochs=10, learning_rate=None):
 
     >>> from tftransfer.policies import discriminative
     >>> discriminative(epochs=5, learning_rate=1e-3)
-    Policy: discriminative(0.01)(epochs=5, learning_rate=0.001)
+    discriminative(0.01, epochs=5, learning_rate=0.001)
     """
     if not 0 < lowest <= 1:
         raise ValueError(f"discriminative: lowest must lie in (0, 1]; received {lowest!r}.")

@@ -25,6 +25,6 @@ def full(epochs=10, *, learning_rate=None):
 
     >>> from tftransfer.policies import full
     >>> full(epochs=20, learning_rate=1e-4)
-    Policy: full(epochs=20, learning_rate=0.0001)
+    full(epochs=20, learning_rate=0.0001)
     """
     return Policy([Stage("full", {r".*": 1.0}, epochs, learning_rate)])

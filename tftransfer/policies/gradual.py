@@ -36,12 +36,9 @@ def gradual(stages=4, *, epochs=5, learning_rate=None):
     """
     if not isinstance(stages, int) or isinstance(stages, bool) or stages < 2:
         raise ValueError(f"gradual: stages must be an integer of at least 2; received {stages!r}.")
-    return Policy(
-        [
-            Stage(f"gradual({i}/{stages})", _Top(i - 1, stages - 1), epochs, learning_rate)
-            for i in range(1, stages + 1)
-        ]
-    )
+    parts = [Stage(f"gradual_{i}", _Top(i, stages - 1), epochs, learning_rate) for i in range(stages)]
+    rate = "" if learning_rate is None else f", learning_rate={learning_rate:g}"
+    return Policy(parts, text=f"gradual({stages}, epochs={epochs}{rate})")
 
 
 @dataclasses.dataclass(frozen=True)

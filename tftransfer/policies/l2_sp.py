@@ -36,13 +36,21 @@ def l2_sp(alpha=0.01, *, beta=0.01, epochs=10, learning_rate=None):
 
     >>> from tftransfer.policies import l2_sp
     >>> l2_sp(0.1, epochs=5)
-    Policy: l2_sp(0.1)(epochs=5)
+    l2_sp(0.1, beta=0.01, epochs=5)
     """
     for name, value in (("alpha", alpha), ("beta", beta)):
         if not isinstance(value, (int, float)) or not 0 <= value < float("inf"):
             raise ValueError(f"l2_sp: {name} must be a finite number of at least 0; received {value!r}.")
     return Policy(
-        [Stage(f"l2_sp({alpha:g})", {r".*": 1.0}, epochs, learning_rate, prepare=_Springs(alpha, beta))]
+        [
+            Stage(
+                f"l2_sp({alpha:g}, beta={beta:g})",
+                {r".*": 1.0},
+                epochs,
+                learning_rate,
+                prepare=_Springs(alpha, beta),
+            )
+        ]
     )
 
 

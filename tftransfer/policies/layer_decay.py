@@ -32,7 +32,7 @@ def layer_decay(decay=0.75, *, epochs=10, learning_rate=None):
 
     >>> from tftransfer.policies import layer_decay, linear_probe
     >>> linear_probe(3) + layer_decay(0.65, epochs=20)
-    Policy: linear_probe(epochs=3, learning_rate=0.01) + layer_decay(0.65)(epochs=20)
+    linear_probe(epochs=3, learning_rate=0.01) + layer_decay(0.65, epochs=20)
     """
     if not 0 < decay <= 1:
         raise ValueError(f"layer_decay: decay must lie in (0, 1]; received {decay!r}.")

@@ -32,6 +32,6 @@ def linear_probe(epochs=10, *, learning_rate=1e-2):
 
     >>> from tftransfer.policies import linear_probe
     >>> linear_probe(epochs=5)
-    Policy: linear_probe(epochs=5, learning_rate=0.01)
+    linear_probe(epochs=5, learning_rate=0.01)
     """
     return Policy([Stage("linear_probe", {r"^head/": 1.0, r".*": 0.0}, epochs, learning_rate)])

@@ -37,13 +37,15 @@ def lora(rank=8, *, alpha=None, targets=".*", epochs=10, learning_rate=1e-3):
 
     >>> from tftransfer.policies import lora
     >>> lora(4, targets="attention", epochs=5)
-    Policy: lora(4)(epochs=5, learning_rate=0.001)
+    lora(4, targets='attention', epochs=5, learning_rate=0.001)
     """
     if not isinstance(rank, int) or isinstance(rank, bool) or rank < 1:
         raise ValueError(f"lora: rank must be an integer of at least 1; received {rank!r}.")
     rules = {r"/lora_[^/]*$": 1.0, r"^head/": 1.0, r".*": 0.0}
     enable = _Enable(rank, alpha, re.compile(targets).pattern)
-    return Policy([Stage(f"lora({rank})", rules, epochs, learning_rate, prepare=enable)])
+    given = f", alpha={alpha:g}" if alpha is not None else ""
+    given += f", targets={targets!r}" if targets != ".*" else ""
+    return Policy([Stage(f"lora({rank}{given})", rules, epochs, learning_rate, prepare=enable)])
 
 
 @dataclasses.dataclass(frozen=True)

@@ -28,7 +28,7 @@ def norm_only(epochs=10, *, learning_rate=1e-3):
 
     >>> from tftransfer.policies import norm_only
     >>> norm_only(epochs=5)
-    Policy: norm_only(epochs=5, learning_rate=0.001)
+    norm_only(epochs=5, learning_rate=0.001)
     """
     rules = {r"^backbone/.*(gamma|beta|scale)$": 1.0, r"^head/": 1.0, r".*": 0.0}
     return Policy([Stage("norm_only", rules, epochs, learning_rate)])

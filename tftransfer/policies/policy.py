@@ -81,7 +81,7 @@ class Stage:
     >>> from tftransfer.policies import Stage, full
     >>> biases = Stage("biases", {r"/bias$": 1.0, r"^head/": 1.0, r".*": 0.0}, epochs=3, learning_rate=1e-3)
     >>> biases + full(epochs=2)
-    Policy: biases(epochs=3, learning_rate=0.001) + full(epochs=2)
+    biases(epochs=3, learning_rate=0.001) + full(epochs=2)
     """
 
     name: str
@@ -139,7 +139,8 @@ class Stage:
 
     def __repr__(self):
         rate = "" if self.learning_rate is None else f", learning_rate={self.learning_rate:g}"
-        return f"{self.name}(epochs={self.epochs}{rate})"
+        call = f"{self.name[:-1]}, " if self.name.endswith(")") else f"{self.name}("
+        return f"{call}epochs={self.epochs}{rate})"
 
 
 class Policy:
@@ -147,6 +148,7 @@ class Policy:
 
     Args:
         stages: `Stage`s.
+        text: the Python expression that `repr` shows; by default made of the stages' own.
 
     Raises:
         ValueError: when there are none, or something is not a `Stage`.
@@ -159,7 +161,7 @@ class Policy:
     ['linear_probe', 'full']
     """
 
-    def __init__(self, stages):
+    def __init__(self, stages, *, text=None):
         self.stages = tuple(stages)
         if not self.stages:
             raise ValueError("A policy needs at least one Stage; received none.")
@@ -168,6 +170,7 @@ class Policy:
                 raise ValueError(
                     f"A policy is made of Stage objects; received {stage!r}. Chain policies with +."
                 )
+        self.text = text or " + ".join(repr(stage) for stage in self.stages)
 
     @property
     def epochs(self):
@@ -177,7 +180,9 @@ class Policy:
     def __add__(self, other):
         if isinstance(other, Stage):
             other = Policy([other])
-        return Policy(self.stages + other.stages) if isinstance(other, Policy) else NotImplemented
+        if not isinstance(other, Policy):
+            return NotImplemented
+        return Policy(self.stages + other.stages, text=f"{self.text} + {other.text}")
 
     def __iter__(self):
         return iter(self.stages)
@@ -191,7 +196,7 @@ class Policy:
     __hash__ = None
 
     def __repr__(self):
-        return "Policy: " + " + ".join(repr(stage) for stage in self.stages)
+        return self.text
 
 
 def resolve(name, multipliers, paths):

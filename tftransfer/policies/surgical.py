@@ -33,7 +33,7 @@ def surgical(blocks=None, *, epochs=10, learning_rate=None):
 
     >>> from tftransfer.policies import linear_probe, surgical
     >>> linear_probe(5) + surgical(2, epochs=10)
-    Policy: linear_probe(epochs=5, learning_rate=0.01) + surgical(2)(epochs=10)
+    linear_probe(epochs=5, learning_rate=0.01) + surgical(2, epochs=10)
     """
     if blocks is not None and (not isinstance(blocks, int) or isinstance(blocks, bool) or blocks < 1):
         raise ValueError(f"surgical: blocks must be None or an integer of at least 1; received {blocks!r}.")
