@@ -58,6 +58,9 @@ def test_moving_statistics_agree(one_device, mirrored, train, examples):
 
     x, y, *_ = examples
     target = keras.ops.one_hot(y, 6)
-    results = [train(s, Standardised, x, target, compile_with=lambda: {"loss": "mse"})[0] for s in (one_device, mirrored)]
-    for one, two in zip(*[m.get_weights() for m in results], strict=True):
+    both = [
+        train(s, Standardised, x, target, compile_with=lambda: {"loss": "mse"})
+        for s in (one_device, mirrored)
+    ]
+    for one, two in zip(*[model.get_weights() for model, _ in both], strict=True):
         np.testing.assert_allclose(one, two, atol=1e-5)

@@ -42,9 +42,11 @@ def value_and_gradient(strategy, kernel, x, shares):
         return [*context.all_reduce("SUM", [loss, own]), everyone, tf.reshape(before, (1,))]
 
     def rows_of(context):
-        return tf.constant(x[starts[context.replica_id_in_sync_group] : starts[context.replica_id_in_sync_group + 1]])
+        replica = context.replica_id_in_sync_group
+        return tf.constant(x[starts[replica] : starts[replica + 1]])
 
-    values = strategy.experimental_distribute_values_from_function(rows_of) if len(shares) > 1 else tf.constant(x)
+    spread = strategy.experimental_distribute_values_from_function
+    values = spread(rows_of) if len(shares) > 1 else tf.constant(x)
     results = tf.function(lambda v: strategy.run(step, args=(v,)))(values)
     return [strategy.experimental_local_results(r) for r in results]
 

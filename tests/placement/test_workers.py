@@ -17,7 +17,7 @@ LIMIT_S = 240
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.timeout(2 * LIMIT_S),
-    pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="tf.distribute workers exist on TensorFlow only"),
+    pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="tf.distribute workers"),
 ]
 
 

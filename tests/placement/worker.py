@@ -12,7 +12,6 @@ from tftransfer import placement
 strategy = placement.strategy("auto")  # first, before TensorFlow does anything else
 
 import keras  # noqa: E402
-import tensorflow as tf  # noqa: E402
 from keras import layers, ops  # noqa: E402
 
 
@@ -21,7 +20,8 @@ class Network(placement.PlacedModel):
 
     def __init__(self):
         super().__init__()
-        self.body = keras.Sequential([layers.Dense(8, "relu"), layers.BatchNormalization(momentum=0.9), layers.Dense(4)])
+        normal = layers.BatchNormalization(momentum=0.9)
+        self.body = keras.Sequential([layers.Dense(8, "relu"), normal, layers.Dense(4)])
         self.seed = keras.random.SeedGenerator(5)
         self.seen = self.add_weight(shape=(60,), initializer="zeros", trainable=False, name="seen")
 
@@ -43,13 +43,13 @@ class Network(placement.PlacedModel):
         everyone = placement.all_gather(y_pred)
         similar = ops.matmul(y_pred, ops.transpose(everyone))  # (rows, global rows)
         spread = self.scale_loss(1e-2 * ops.mean(ops.mean(ops.square(similar), axis=1)))
-        return super().compute_loss(x=x, y=y, y_pred=y_pred, sample_weight=sample_weight, training=training) + spread
+        return spread + super().compute_loss(x=x, y=y, y_pred=y_pred, sample_weight=sample_weight)
 
 
 def main(folder, steps):
     random = np.random.default_rng(0)
     x, y = random.standard_normal((60, 6), "float32"), random.integers(0, 4, 60)
-    x = np.concatenate([x, np.arange(60, dtype="float32")[:, None]], axis=1)  # the last column numbers the examples
+    x = np.concatenate([x, np.arange(60, dtype="float32")[:, None]], axis=1)  # the last column: its number
     v, w = x[:21], y[:21]
     keras.utils.set_random_seed(1)
     with strategy.scope():
@@ -79,5 +79,4 @@ def main(folder, steps):
 
 
 if __name__ == "__main__":
-    tf.config.threading.get_inter_op_parallelism_threads()
     main(sys.argv[1], int(sys.argv[2]))

@@ -3,11 +3,11 @@
 Everything that differs between one device and replicas, and between TensorFlow and JAX, lives in this folder alone.
 """
 
-from tftransfer.placement.compilation import jit_compile
+from tftransfer.placement.compilation import explain_jit_compile, jit_compile
 from tftransfer.placement.jax_strategy import JaxStrategy
 from tftransfer.placement.model import PlacedModel
 from tftransfer.placement.normalization import adapt_batch_normalization
-from tftransfer.placement.replicas import all_gather, per_example, replica_id, replicas
+from tftransfer.placement.replicas import all_gather, per_example, replica_id, replicas, rows_before_and_total
 from tftransfer.placement.strategies import strategy
 
 __all__ = [
@@ -15,9 +15,11 @@ __all__ = [
     "PlacedModel",
     "adapt_batch_normalization",
     "all_gather",
+    "explain_jit_compile",
     "jit_compile",
     "per_example",
     "replica_id",
     "replicas",
+    "rows_before_and_total",
     "strategy",
 ]

@@ -2,17 +2,77 @@
 
 import keras
 
-from tftransfer.placement.replicas import replicas
+__all__ = ["explain_jit_compile", "jit_compile"]
 
-__all__ = ["jit_compile"]
+ENOUGH_STEPS = 300  # on a CPU: below, compiling costs more than the faster steps give back
+MANY_CONVOLUTIONS = 8
 
 
-def jit_compile(model, *, steps=None):
-    """Whether to `compile(jit_compile=...)` this model here. (The full rule follows.)
+def jit_compile(model, *, steps=None, verbose=False):
+    """Whether to compile this model with XLA here: `model.compile(..., jit_compile=jit_compile(model, steps=steps))`.
+
+    Yes on JAX, on one GPU and on a TPU, if every layer allows it. On a CPU only where it pays: attention, or many
+    convolutions, being trained for enough steps, and no trained layer before a max-pooling (whose gradient XLA
+    computes slowly). Never on several `tf.distribute` replicas, where it fails or aborts the process.
+
+    Measured on two shared cores, CPU milliseconds a step without and with it (Keras 3.15.1, TensorFlow 2.21, batches
+    of 64): three convolutions with max-pooling 29 and 58; ResNet-18 and a small vision transformer 1.5 to 1.6 times
+    faster, the first step 15 CPU-seconds later.
 
     Args:
-        model: the model to be trained.
-        steps: optimizer steps that it will be trained for, where known.
+        model: the model to be trained, its layers frozen as they will be.
+        steps: optimizer steps that it will be trained for; None counts as many.
+        verbose: whether to print the decision and its reason.
+
+    Example:
+        >>> import tftransfer as tt
+        >>> tt.placement.jit_compile(tt.backbones.mlp((4,)), steps=10, verbose=True) in (True, False)
+        XLA ...
+        True
     """
-    del model, steps
-    return keras.backend.backend() == "jax" and replicas() == 1
+    decision, reason = explain_jit_compile(model, steps=steps)
+    if verbose:
+        print(f"XLA {'on' if decision else 'off'}: {reason}")
+    return decision
+
+
+def explain_jit_compile(model, *, steps=None):
+    """What `jit_compile` decides, and why: `(bool, str)`.
+
+    Example:
+        >>> import tftransfer as tt
+        >>> decision, reason = tt.placement.explain_jit_compile(tt.backbones.mlp((4,)), steps=10)
+    """
+    layers = model._flatten_layers()
+    unfit = [layer.name for layer in layers if not layer.supports_jit]
+    if unfit:
+        return False, f"layers that XLA cannot compile: {', '.join(unfit[:3])}"
+    if keras.backend.backend() != "tensorflow":
+        return True, "JAX compiles everything"
+    import tensorflow as tf
+
+    strategy = model.distribute_strategy
+    if isinstance(strategy, tf.distribute.TPUStrategy):
+        return True, "a TPU runs nothing else"
+    if strategy.num_replicas_in_sync > 1 or isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
+        return False, f"{strategy.num_replicas_in_sync} replicas, whose meetings XLA cannot compile"
+    if tf.config.list_logical_devices("GPU"):
+        return True, "one GPU"
+    return _pays_on_cpu(layers, steps)
+
+
+def _pays_on_cpu(layers, steps):
+    trained = [layer for layer in layers if layer.trainable_variables and not _has_parts(layer)]
+    attention = any("Attention" in type(layer).__name__ and layer.trainable_variables for layer in layers)
+    convolutions = sum(isinstance(layer, keras.layers.Conv2D) for layer in trained)
+    if convolutions and any(isinstance(layer, keras.layers.MaxPooling2D) for layer in layers):
+        return False, "on a CPU the gradient of max-pooling is slow with XLA"
+    if not attention and convolutions < MANY_CONVOLUTIONS:
+        return False, "too little to gain on a CPU"
+    if steps is not None and steps < ENOUGH_STEPS:
+        return False, f"{steps} steps do not repay compiling on a CPU (from {ENOUGH_STEPS} on they do)"
+    return True, "attention" if attention else f"{convolutions} convolutions are trained"
+
+
+def _has_parts(layer):
+    return len(layer._flatten_layers()) > 1

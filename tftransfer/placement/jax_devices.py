@@ -37,7 +37,8 @@ def choose(name, made):
         return _made(everything, made), f"asked for '{name}'"
     kind, _, number = name.partition(":")
     if kind not in ("cpu", "gpu", "tpu") or not (number.isdigit() or name == kind):
-        raise ValueError(f"Unknown strategy. Received: {name!r}. Names: {', '.join(NAMES)}; here: {everything}.")
+        names = ", ".join(NAMES)
+        raise ValueError(f"Unknown strategy. Received: {name!r}. Names: {names}; here: {everything}.")
     try:
         present = keras.distribution.list_devices(kind)
     except RuntimeError:  # JAX has no such platform

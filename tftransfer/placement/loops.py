@@ -20,7 +20,8 @@ def _pack(logs):
 
 def _unpack(vector, logs):
     wanted = sum(like.shape.num_elements() for like in keras.tree.flatten(logs))
-    vector = keras.ops.pad(vector, ((0, wanted - keras.ops.shape(vector)[0]),))  # empty where there was no step
+    missing = wanted - keras.ops.shape(vector)[0]  # all, where there was no step
+    vector = keras.ops.pad(vector, ((0, missing),))
     flat, start = [], 0
     for like in keras.tree.flatten(logs):
         size = like.shape.num_elements()
@@ -45,9 +46,11 @@ def steps_function(model, step):
     strategy, steps = model.distribute_strategy, model.steps_per_execution
     form = {}  # the logs' structure, noted while tracing
 
+    def absent_as_none(value):  # how tf.data spells a sample weight that is not there
+        return None if isinstance(value, tf.experimental.Optional) else value
+
     def replica_step(data):
-        data = keras.tree.map_structure(lambda v: None if isinstance(v, tf.experimental.Optional) else v, data)
-        logs = step(data)
+        logs = step(keras.tree.map_structure(absent_as_none, data))
         form["logs"] = keras.tree.map_structure(lambda v: tf.TensorSpec(v.shape, "float32"), logs)
         return _pack(logs)
 
@@ -56,7 +59,8 @@ def steps_function(model, step):
         return strategy.reduce("MEAN", strategy.run(replica_step, args=(data,)), axis=None)
 
     if not model.run_eagerly:
-        xla = bool(model.jit_compile) and strategy.num_replicas_in_sync == 1 and not _several_machines(strategy)
+        alone = strategy.num_replicas_in_sync == 1 and not _several_machines(strategy)
+        xla = alone and bool(model.jit_compile)
         one_step = tf.function(one_step, reduce_retracing=True, jit_compile=xla)
 
     @tf.autograph.experimental.do_not_convert
@@ -88,7 +92,7 @@ def steps_function(model, step):
 
     def function(iterator):
         if not isinstance(iterator, (tf.data.Iterator, tf.distribute.DistributedIterator)):
-            for _, data in zip(range(steps), iterator, strict=False):  # train_on_batch: all replicas see the batch
+            for _, data in zip(range(steps), iterator, strict=False):  # train_on_batch: one batch for all
                 packed = one_step(data)
             return _unpack(packed, form["logs"])
         in_one_call = steps if _one_call_serves(strategy, iterator) else 1

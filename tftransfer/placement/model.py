@@ -5,6 +5,7 @@ import contextlib
 import keras
 
 from tftransfer.placement import steps
+from tftransfer.placement.jax_batches import laid_out
 from tftransfer.placement.loops import steps_function
 from tftransfer.placement.normalization import adapt_batch_normalization
 from tftransfer.placement.optimizers import reduce_gradients_first
@@ -86,13 +87,15 @@ class PlacedModel(keras.Model):
             return False
         import tensorflow as tf
 
-        strategy = self.distribute_strategy
-        return strategy.num_replicas_in_sync > 1 or isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy)
+        placed = self.distribute_strategy
+        return placed.num_replicas_in_sync > 1 or isinstance(
+            placed, tf.distribute.MultiWorkerMirroredStrategy
+        )
 
     def _check_variables(self):
         """Raises where something was made outside the strategy's scope, which would train on one replica only."""
         created_in_scope = self.distribute_strategy.extended.variable_created_in_scope
-        held = [*self.variables, *(self.optimizer.variables if self.optimizer else []), *self.metrics_variables]
+        held = self.variables + self.metrics_variables + (self.optimizer.variables if self.optimizer else [])
         outside = [v.path for v in held if not created_in_scope(v.value)]
         if outside:
             raise ValueError(
@@ -101,6 +104,18 @@ class PlacedModel(keras.Model):
                 "model, optimizer and metrics inside `with strategy.scope():` (or `with model.scope():`), or name "
                 "the optimizer and metrics by a string."
             )
+
+    def fit(self, x=None, y=None, batch_size=None, *args, **kwargs):
+        with laid_out(self._distribution, x, batch_size, warn=True):
+            return super().fit(x, y, batch_size, *args, **kwargs)
+
+    def evaluate(self, x=None, y=None, batch_size=None, *args, **kwargs):
+        with laid_out(self._distribution, x, batch_size):
+            return super().evaluate(x, y, batch_size, *args, **kwargs)
+
+    def predict(self, x, batch_size=None, *args, **kwargs):
+        with laid_out(self._distribution, x, batch_size):
+            return super().predict(x, batch_size, *args, **kwargs)
 
     def train_step(self, *args):
         if self._on_replicas:

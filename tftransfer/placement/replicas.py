@@ -2,7 +2,7 @@
 
 import keras
 
-__all__ = ["all_gather", "per_example", "replica_id", "replicas"]
+__all__ = ["all_gather", "per_example", "replica_id", "replicas", "rows_before_and_total"]
 
 
 def _replica_context():
@@ -66,7 +66,17 @@ def same_on_all_replicas(rows):
 def rows_before_and_total(rows):
     """Where this replica's `rows` begin in the global batch, and how many rows that has: `(before, total)`.
 
-    Costs nothing where the number is known to be the same on every replica; else it is gathered from all.
+    Costs nothing where the number is known to be the same on every replica; else it is gathered from all. A loss that
+    compares own rows with gathered ones finds its own among them from `before` on; `replica_id() * rows` is right
+    only where all replicas hold equally many.
+
+    Args:
+        rows: number of rows of this replica, `ops.shape(x)[0]`.
+
+    Example:
+        >>> import tftransfer as tt
+        >>> tt.placement.rows_before_and_total(8)
+        (0, 8)
     """
     context = _replica_context()
     if context is None:

@@ -35,7 +35,8 @@ def choose(name, made):
     kind, _, number = name.partition(":")
     if kind in ("cpu", "gpu") and (not number or number.isdigit()) and not name.endswith(":"):
         return _one_device(kind.upper(), int(number or 0), made), asked
-    raise ValueError(f"Unknown strategy. Received: {name!r}. Names: {', '.join(NAMES)}; here: {_available()}.")
+    names = ", ".join(NAMES)
+    raise ValueError(f"Unknown strategy. Received: {name!r}. Names: {names}; here: {_available()}.")
 
 
 def describe(strategy):
@@ -77,7 +78,9 @@ def _automatic(made):
     gpus = len(tf.config.list_logical_devices("GPU"))
     if gpus > 1:
         return _mirrored(made), f"auto: {gpus} GPUs"
-    return _one_device("GPU" if gpus else "CPU", 0, made), "auto: " + ("one GPU" if gpus else "no accelerator")
+    if gpus == 1:
+        return _one_device("GPU", 0, made), "auto: one GPU"
+    return _one_device("CPU", 0, made), "auto: no accelerator"
 
 
 def _registered(strategy, made):
@@ -150,7 +153,8 @@ def _tpu_in_sight():
 def _tpu(made):
     if "tpu" not in made:
         try:
-            resolver = tf.distribute.cluster_resolver.TPUClusterResolver.connect(os.environ.get("TPU_NAME", "local"))
+            name = os.environ.get("TPU_NAME", "local")
+            resolver = tf.distribute.cluster_resolver.TPUClusterResolver.connect(name)
             made["tpu"] = tf.distribute.TPUStrategy(resolver)
         except Exception as error:  # TensorFlow raises many kinds here, some of them internal
             raise ValueError(
