@@ -3,8 +3,11 @@
 from tftransfer.evaluation.calibration import Reliability, expected_calibration_error, reliability
 from tftransfer.evaluation.compare import compare
 from tftransfer.evaluation.comparison import Comparison, Row
+from tftransfer.evaluation.curves import history_figure
+from tftransfer.evaluation.embedding_map import embedding_figure
 from tftransfer.evaluation.evaluate import evaluate
 from tftransfer.evaluation.intervals import Interval, mean_interval, paired_interval
+from tftransfer.evaluation.pictures import reconstructions_figure, views_figure
 from tftransfer.evaluation.probes import Probe, embed, knn_accuracy, ridge_accuracy
 from tftransfer.evaluation.regression import RegressionReport
 from tftransfer.evaluation.report import Report
@@ -19,11 +22,15 @@ __all__ = [
     "Row",
     "compare",
     "embed",
+    "embedding_figure",
     "evaluate",
     "expected_calibration_error",
+    "history_figure",
     "knn_accuracy",
     "mean_interval",
     "paired_interval",
+    "reconstructions_figure",
     "reliability",
     "ridge_accuracy",
+    "views_figure",
 ]

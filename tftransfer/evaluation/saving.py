@@ -61,11 +61,9 @@ class Result:
             ValueError: matplotlib knows no picture format with the ending of `path`.
             OSError: `path` cannot be written.
         """
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
+        from tftransfer.evaluation.canvas import Figure
 
-        figure = Figure(figsize=self._figure_size, layout="constrained", facecolor="white")
-        FigureCanvasAgg(figure)
+        figure = Figure(self._figure_size)
         kind = Path(path).suffix.lstrip(".").lower() if path is not None else "png"
         known = figure.canvas.get_supported_filetypes()
         if kind not in known:
@@ -77,3 +75,15 @@ class Result:
             with atomic_write(path) as temporary:
                 figure.savefig(temporary, format=kind, dpi=144)
         return figure
+
+
+class Drawing(Result):
+    """A picture that is no report: saved, and shown in a notebook, as theirs are.
+
+    Args:
+        size: Width and height of the figure in inches.
+        draw: Function that draws into the empty `matplotlib.figure.Figure` it is given.
+    """
+
+    def __init__(self, size, draw):
+        self._figure_size, self._draw = size, draw
