@@ -1,0 +1,40 @@
+"""Two replicas fine-tune to the weights of one device, with multipliers, decay, a frozen stage and a penalty."""
+
+import keras
+import numpy as np
+import pytest
+
+import tftransfer as tt
+from tftransfer.finetuning import finetune
+from tftransfer.policies import l2_sp, layer_decay, linear_probe, lora, surgical
+
+POLICIES = {
+    "probe, then decay": lambda: linear_probe(2) + layer_decay(0.5, epochs=2, learning_rate=1e-3),
+    "spring": lambda: l2_sp(0.1, epochs=2, learning_rate=1e-3),
+    "lora": lambda: lora(2, epochs=2),
+    "surgical": lambda: surgical(epochs=2, learning_rate=1e-3),
+}
+
+
+def tuned(placed, policy, data, **options):
+    keras.utils.set_random_seed(1)
+    with placed.scope():
+        backbone = tt.backbones.vit((6, 6, 1), patch_size=2, width=8, depth=2, num_heads=2)
+        task = tt.tasks.Classifier(backbone, num_classes=3)
+        optimizer = keras.optimizers.AdamW(weight_decay=0.1, epsilon=1e-3, global_clipnorm=0.5)
+    keras.utils.set_random_seed(2)
+    history = finetune(
+        task, data, validation_data=data, policy=policy, batch_size=16, optimizer=optimizer, verbose=0, **options
+    )
+    return task, history
+
+
+@pytest.mark.parametrize("name", POLICIES)
+def test_two_replicas_give_the_weights_of_one_device(name, data):
+    if keras.backend.backend() != "tensorflow":
+        pytest.skip("tf.distribute replicas exist on TensorFlow only")
+    one, first = tuned(tt.placement.strategy("cpu", verbose=False), POLICIES[name](), data)
+    two, second = tuned(tt.placement.strategy("mirrored", verbose=False), POLICIES[name](), data)
+    for mine, theirs in zip(one.get_weights(), two.get_weights(), strict=True):
+        np.testing.assert_allclose(mine, theirs, atol=1e-5)
+    np.testing.assert_allclose(first.history["val_loss"], second.history["val_loss"], atol=1e-4)
