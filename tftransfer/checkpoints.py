@@ -85,7 +85,7 @@ class Checkpoint(keras.callbacks.Callback):
             "step": self.step,
             "history": self.past,
             "fingerprint": self.fingerprint,
-            "paths": list(variable_paths(self.model)),
+            "variables": _variables(self.model),
             "random": [
                 _numbers(seed.state) for seed in _seeds(self.model)
             ],  # Keras leaves them out of its files
@@ -130,13 +130,18 @@ def restore(model, path, *, fingerprint):
             f"pass resume=False to start over."
         )
     seeds = _seeds(model)
-    if state["paths"] != list(variable_paths(model)) or len(state["random"]) != len(seeds):
+    if state["variables"] != _variables(model) or len(state["random"]) != len(seeds):
         raise ValueError(f"{path} holds the state of another model. Pass resume=False to start over.")
     model.optimizer.build(model.trainable_variables)  # else Keras leaves the slots out, with a warning only
     model.load_weights(path)
     for seed, numbers in zip(seeds, state["random"], strict=True):
         seed.state.assign(numbers)
     return state["step"], state["history"]
+
+
+def _variables(model):
+    """Names and shapes in order; without the layers' names, which Keras numbers anew in a notebook."""
+    return [[path.rsplit("/", 1)[-1], list(v.shape)] for path, v in variable_paths(model).items()]
 
 
 def _seeds(model):

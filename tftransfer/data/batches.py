@@ -170,6 +170,8 @@ def steps_per_epoch(data, *, batch_size, drop_remainder=False, input_shape=None)
     """
     _check(batch_size, 0)
     if dataset_batches.is_dataset(data):
+        if drop_remainder and dataset_batches.is_batched(data, input_shape=input_shape):
+            return dataset_batches.whole_batches(data)
         dataset = dataset_batches.dataset_batches(
             data, batch_size=int(batch_size), drop_remainder=drop_remainder, input_shape=input_shape
         )

@@ -98,6 +98,31 @@ def _own_batch_size(dataset):
     raise ValueError("the dataset is empty: it yields no batch. Check the files or filters it is made from.")
 
 
+def whole_batches(dataset):
+    """How many full batches a batched dataset holds; None when it has no end or no known length.
+
+    A dataset that drops short batches no longer knows its length; where the operations before it do not tell
+    either, this reads it once.
+    """
+    import tensorflow as tf
+
+    count = int(dataset.cardinality())
+    if count < 0:
+        return None
+    first = keras.tree.flatten(columns_of(dataset.element_spec)[0])[0]
+    if first.shape.rank and first.shape[0] is not None:  # batched with drop_remainder=True
+        return count
+    for operation in _operations(dataset):
+        size, before = getattr(operation, "_batch_size", None), getattr(operation, "_input_dataset", None)
+        if size is not None and before is not None and tf.get_static_value(size) is not None:
+            size, examples = int(tf.get_static_value(size)), int(before.cardinality())
+            if -(-examples // size) == count:
+                return examples // size
+            break
+    whole = dataset.rebatch(_own_batch_size(dataset), drop_remainder=True)
+    return sum(1 for _ in whole)
+
+
 def dataset_batches(
     dataset,
     *,

@@ -92,7 +92,7 @@ class Probe(keras.callbacks.Callback):
 
     Args:
         backbone: the backbone inside the objective.
-        data: labelled `(x, y)`, `y` of class numbers.
+        data: labelled `(x, y)`, `y` of class numbers or one-hot.
         every: epochs between two probes.
         seed: seed of the division.
 
@@ -121,11 +121,12 @@ class Probe(keras.callbacks.Callback):
         sources.check_examples(
             *data, input_shape=backbone.input_shape[1:], value_range=None, name="probe_data"
         )
-        x, y = np.asarray(data[0]), np.asarray(data[1]).reshape(-1)
+        x, y = np.asarray(data[0]), sources.Examples(*data).classes()
         counts = np.unique(y, return_counts=True)[1]
         if len(counts) < 2 or counts.min() < 4:
             raise ValueError(
-                f"probe_data needs at least two classes of four examples each; its classes have {counts.tolist()}."
+                f"probe_data needs at least two classes of four examples each; its classes have "
+                f"{counts.tolist()}."
             )
         parts = train_test_split(x, y, test_size=0.5, stratify=y, random_state=seed)
         self._train_x, self._test_x, self._train_y, self._test_y = parts
