@@ -108,7 +108,8 @@ def match(query, reference):
     if query.small is not None and reference.small is not None and not exact.all():
         if query.small.shape[1] == reference.small.shape[1]:
             rest = np.flatnonzero(~exact)
-            best[rest], similarity[rest] = _nearest(query.small[rest], reference.small)
+            best[rest], near = _nearest(query.small[rest], reference.small)
+            similarity[rest] = np.minimum(near, 1 - 1e-6)  # 1 is for exact duplicates
     found = np.flatnonzero(similarity >= _NEAR)
     return [Duplicate(int(row), int(best[row]), float(similarity[row])) for row in found]
 

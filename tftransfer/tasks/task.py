@@ -29,15 +29,16 @@ class Task(Configured, placement.PlacedModel):
     """
 
     def __init__(self, backbone, *, pooling="auto", dropout=0.0, augmentation=None, **kwargs):
-        rate = None
+        rate = preprocessing = None
         if not isinstance(backbone, keras.Model):
-            backbone, rate = _from_file(backbone)
+            backbone, rate, preprocessing = _from_file(backbone)
         _check(backbone, type(self).__name__)
         if not 0 <= dropout < 1:
             raise ValueError(f"dropout is a rate in [0, 1); received {dropout}.")
         super().__init__(**kwargs)
         self.backbone = backbone
         self.pretraining_learning_rate = rate
+        self.preprocessing = preprocessing  # what the weights file says of the input, for `diagnose`
         self.pooling = pooling
         self.dropout = dropout
         self.augmentation = augmentation
@@ -104,8 +105,8 @@ def count(value, name):
 def _from_file(path):
     backbone, receipt = weights.load_backbone(path, return_receipt=True)
     print(receipt.summary)
-    objective = weights.describe(path).objective or {}
-    return backbone, objective.get("learning_rate")
+    rate = (receipt.record.objective or {}).get("learning_rate")
+    return backbone, rate, receipt.record.preprocessing
 
 
 def _check(backbone, where):
