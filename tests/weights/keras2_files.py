@@ -1,4 +1,4 @@
-"""Writes files of Keras 2. Run by itself, in a process where `tf_keras` can be imported, with a folder as argument.
+"""Writes files of Keras 2: run by itself where `tf_keras` can be imported, with a folder as argument.
 
 The values follow from the paths (`expected`), so that a test of Keras 3 knows them.
 """

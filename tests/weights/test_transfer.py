@@ -6,6 +6,12 @@ from keras import layers
 from tftransfer.weights import save_backbone, transfer_weights, variable_paths
 
 
+@pytest.fixture(autouse=True)
+def trusted(monkeypatch):
+    """These files are whole: no process is started to find that out (test_probe.py does)."""
+    monkeypatch.setattr("tftransfer.weights.sources.probe", lambda path, where: None)
+
+
 def mlp(*units, names=None, inputs=4):
     names = names or [f"d{i}" for i in range(len(units))]
     dense = [layers.Dense(u, name=n) if n else layers.Dense(u) for u, n in zip(units, names, strict=True)]
@@ -13,7 +19,7 @@ def mlp(*units, names=None, inputs=4):
 
 
 def numbered(*pairs, inputs=4):
-    """Dense layers with the names that Keras would make up: numbered(5, 4, 4) has dense_5, then dense_6 ..."""
+    """Dense layers (units, number) with names as Keras makes them up."""
     return mlp(
         *(u for u, _ in pairs), names=[f"dense_{n}" if n else "dense" for _, n in pairs], inputs=inputs
     )

@@ -79,6 +79,33 @@ def atomic_write(path):
                 os.unlink(temporary)
 
 
+def reserve(path, size):
+    """Finds out whether so many bytes can be written to this file, and leaves it empty.
+
+    HDF5 cannot cope with a disk that fills up while it writes (it fails again whenever it lets go of something), so
+    that is tried before.
+
+    Raises:
+        OSError: there is no room.
+    """
+    with open(path, "rb+") as file:
+        if hasattr(os, "posix_fallocate"):
+            try:
+                os.posix_fallocate(file.fileno(), 0, size)
+            except OSError as error:
+                if error.errno not in (
+                    errno.EOPNOTSUPP,
+                    errno.EINVAL,
+                    errno.ENOSYS,
+                ):  # not on this file system
+                    raise
+        else:
+            for _ in range(0, size, 1 << 20):
+                file.write(bytes(1 << 20))
+            file.flush()
+        file.truncate(0)
+
+
 def check_writable(path):
     """Finds out before hours of training, not after, that a weights file could not be written.
 

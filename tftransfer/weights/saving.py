@@ -1,19 +1,23 @@
 """save_backbone: a plain Keras weights file that says of itself what it holds."""
 
 import io
+import json
+import math
 import warnings
 
 import h5py
 import keras
 
 from tftransfer.weights.config import config_of
-from tftransfer.weights.files import atomic_write, check_name
+from tftransfer.weights.files import atomic_write, check_name, reserve
 from tftransfer.weights.hdf5 import read_array, stored_arrays
 from tftransfer.weights.layout import TRAINING_STATE, is_weight, key_of
 from tftransfer.weights.paths import slots
 from tftransfer.weights.receipt import as_numpy, listed
 from tftransfer.weights.record import Record, Row, checksum, now, plain, versions, write_record
 from tftransfer.weights.seal import add_seal
+
+_BYTES = {"float64": 8, "int64": 8, "uint64": 8}
 
 
 def save_backbone(backbone, path, *, objective=None, history=None, preprocessing=None, seed=None):
@@ -73,18 +77,22 @@ def save_backbone(backbone, path, *, objective=None, history=None, preprocessing
             f"{error} The weights are saved; load_backbone cannot rebuild this model.", stacklevel=2
         )
     with atomic_write(path) as temporary:
-        _write(backbone, temporary)
-        with h5py.File(temporary, "r+") as file:
-            rows = _manifest(file, variables)
-            record = Record(
-                name=backbone.name,
-                backbone=config,
-                manifest=rows,
-                versions=versions(),
-                created=now(),
-                **known,
-            )
-            write_record(file, record)
+        reserve(temporary, _size(variables, config, known))
+        try:
+            _write(backbone, temporary)
+            with h5py.File(temporary, "r+") as file:
+                rows = _manifest(file, variables)
+                record = Record(
+                    name=backbone.name,
+                    backbone=config,
+                    manifest=rows,
+                    versions=versions(),
+                    created=now(),
+                    **known,
+                )
+                write_record(file, record)
+        except RuntimeError as error:  # what h5py makes of a disk that is full, besides OSError
+            raise OSError(f"HDF5 cannot write: {error}") from error
         add_seal(temporary)
     return path
 
@@ -99,6 +107,15 @@ def _write(backbone, path):
         for name in whole:
             if name not in TRAINING_STATE:
                 whole.copy(name, file)
+
+
+def _size(variables, config, known):
+    """Bytes that the file will take, rather too many."""
+    values = sum(
+        math.prod(slot.variable.shape) * _BYTES.get(str(slot.variable.dtype), 4) for slot in variables
+    )
+    text = len(json.dumps([config, known], ensure_ascii=False).encode())
+    return values + text + 8192 * len(variables) + 16_384
 
 
 def _manifest(file, variables):
