@@ -26,8 +26,7 @@ def make(cls, seed=0):
     raise refused
 
 
-@pytest.fixture
-def pictures():
+def stripes():
     """Stripes at random places: examples with something to learn."""
     draw = np.random.default_rng(0)
     rows, phase = np.arange(8) / 8, draw.random((32, 1, 1))
@@ -35,3 +34,8 @@ def pictures():
         np.pi * rows[None, None, :] + phase
     )
     return ((waves + 1) / 2)[..., None].astype("float32")
+
+
+@pytest.fixture
+def pictures():
+    return stripes()

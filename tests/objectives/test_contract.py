@@ -1,11 +1,13 @@
 """What every objective promises, for each name in `objectives.__all__`."""
 
+import functools
+
 import keras
 import numpy as np
 import pytest
 from keras import ops
 
-from tests.objectives.conftest import make
+from tests.objectives.conftest import make, stripes
 from tftransfer import objectives, placement
 
 ALL = [getattr(objectives, n) for n in objectives.__all__ if n != "Objective"]
@@ -16,9 +18,16 @@ tensorflow_only = pytest.mark.skipif(
 
 
 def train(objective, x, *, epochs=2, y=None, **compiled):
-    objective.compile(keras.optimizers.Adam(1e-3), **compiled)
-    objective.optimizer.build(objective.trainable_variables)
+    objective.compile(keras.optimizers.SGD(1e-3), **compiled)  # small steps: rounding is not magnified
     return objective.fit(x, y, batch_size=8, epochs=epochs, shuffle=False, verbose=0).history["loss"]
+
+
+@functools.cache
+def trained(cls):
+    """An objective after two plain epochs, made once for all the tests that compare something with it."""
+    objective = make(cls)
+    train(objective, stripes())
+    return objective
 
 
 def weights(objective):
@@ -33,9 +42,9 @@ def largest_difference(first, second):
 @every
 def test_loss_falls(cls, pictures):
     objective = make(cls)
-    objective.compile(keras.optimizers.Adam(3e-3))
-    losses = objective.fit(pictures, batch_size=16, epochs=12, verbose=0).history["loss"]
-    assert np.mean(losses[-3:]) < losses[0]
+    objective.compile(keras.optimizers.Adam(5e-3))
+    losses = objective.fit(pictures, batch_size=16, epochs=40, verbose=0).history["loss"]
+    assert np.mean(losses[-10:]) < np.mean(losses[:4])  # means, for random views make single epochs noisy
 
 
 @tensorflow_only
@@ -57,10 +66,9 @@ def test_every_trainable_backbone_variable_gets_gradient(cls, pictures):
 @pytest.mark.compute
 @every
 def test_labels_are_ignored_and_same_seed_gives_same_weights(cls, pictures):
-    first, second = make(cls), make(cls)
-    train(first, pictures)
-    train(second, pictures, y=np.arange(len(pictures)))
-    assert largest_difference(weights(first), weights(second)) == 0
+    objective = make(cls)
+    train(objective, pictures, y=np.arange(len(pictures)))
+    assert largest_difference(weights(trained(cls)), weights(objective)) == 0
 
 
 @every
@@ -71,8 +79,7 @@ def test_another_seed_gives_other_weights(cls, pictures):
 
 @every
 def test_config_and_keras_file_round_trip(cls, pictures, tmp_path):
-    objective = make(cls)
-    train(objective, pictures, epochs=1)
+    objective = trained(cls)
     again = cls.from_config(objective.get_config())
     assert again.get_config().keys() == objective.get_config().keys()
     objective.save(tmp_path / "objective.keras")
@@ -84,10 +91,9 @@ def test_config_and_keras_file_round_trip(cls, pictures, tmp_path):
 
 @every
 def test_steps_per_execution_makes_no_difference(cls, pictures):
-    first, second = make(cls), make(cls)
-    train(first, pictures)
-    train(second, pictures, steps_per_execution=4)
-    assert largest_difference(weights(first), weights(second)) < 1e-6
+    objective = make(cls)
+    train(objective, pictures, steps_per_execution=4)
+    assert largest_difference(weights(trained(cls)), weights(objective)) < 1e-6
 
 
 @every
@@ -114,15 +120,12 @@ def test_mixed_precision_stays_finite(cls, pictures):
 @tensorflow_only
 @every
 def test_two_replicas_give_the_weights_of_one_device(cls, pictures):
-    one, strategy = make(cls), placement.strategy("mirrored", verbose=False)
+    strategy = placement.strategy("mirrored", verbose=False)
     assert strategy.num_replicas_in_sync == 2
     with strategy.scope():
-        two = make(cls)
-    for objective, scope in ((one, None), (two, strategy.scope())):
-        with scope or placement.strategy("cpu", verbose=False).scope():
-            objective.compile(keras.optimizers.SGD(0.005))  # small steps: rounding is not magnified
-            objective.fit(pictures, batch_size=16, epochs=2, shuffle=False, verbose=0)
-    assert largest_difference(weights(one), weights(two)) < 1e-5
+        objective = make(cls)
+        train(objective, pictures)
+    assert largest_difference(weights(trained(cls)), weights(objective)) < 1e-5
 
 
 def test_every_name_is_an_objective():
@@ -131,7 +134,7 @@ def test_every_name_is_an_objective():
 
 @every
 def test_a_backbone_that_is_none_is_refused(cls):
-    with pytest.raises(ValueError, match="keras.Model"):
+    with pytest.raises(ValueError, match=r"keras\.Model"):
         cls("resnet")
 
 

@@ -2,25 +2,36 @@
 
 from tftransfer.layers.augmentation import RandomView
 from tftransfer.layers.config import Configured, register
+from tftransfer.layers.decoder import example_decoder
 from tftransfer.layers.normalization import batch_normalization
+from tftransfer.layers.patch_decoder import PatchDecoder
 from tftransfer.layers.patches import PatchEmbedding, patchify, unpatchify
 from tftransfer.layers.pooling import pool
 from tftransfer.layers.positions import PositionEmbedding, sincos_positions
 from tftransfer.layers.projector import projector
+from tftransfer.layers.schedule import StepCount, cosine
+from tftransfer.layers.teacher import Teacher
 from tftransfer.layers.transformer import SelfAttention, TransformerBlock
+from tftransfer.layers.views import two_views
 
 __all__ = [
     "Configured",
+    "PatchDecoder",
     "PatchEmbedding",
     "PositionEmbedding",
     "RandomView",
     "SelfAttention",
+    "StepCount",
+    "Teacher",
     "TransformerBlock",
     "batch_normalization",
+    "cosine",
+    "example_decoder",
     "patchify",
     "pool",
     "projector",
     "register",
     "sincos_positions",
+    "two_views",
     "unpatchify",
 ]

@@ -1,12 +1,10 @@
 """Autoencoder and denoising autoencoder: give back what came in."""
 
-import math
-
 import keras
 from keras import ops
 
 from tftransfer import placement
-from tftransfer.layers import batch_normalization, register
+from tftransfer.layers import example_decoder, register
 from tftransfer.objectives.objective import Objective
 
 
@@ -71,9 +69,7 @@ class Autoencoder(Objective):
         self.seed = seed
         self.random = keras.random.SeedGenerator(seed)
         self.decoder = decoder
-        self.decoder_model = _decoder(
-            decoder, tuple(backbone.output_shape[1:]), tuple(backbone.input_shape[1:])
-        )
+        self.decoder_model = example_decoder(decoder, backbone.output_shape[1:], backbone.input_shape[1:])
 
     def call(self, inputs, training=None):
         if isinstance(inputs, dict):
@@ -98,67 +94,3 @@ class Autoencoder(Objective):
 
     def compute_objective(self, outputs):
         return reconstruction_error(outputs["reconstruction"], outputs["target"])
-
-
-def _decoder(decoder, features_shape, example_shape):
-    if isinstance(decoder, keras.Model):
-        if tuple(decoder.output_shape[1:]) != example_shape:
-            raise ValueError(
-                f"The decoder gives examples of shape {tuple(decoder.output_shape[1:])}, and the backbone reads "
-                f"{example_shape}. Give the decoder's last layer that shape."
-            )
-        return decoder
-    if decoder not in ("auto", "dense", "convolutional"):
-        raise ValueError(
-            f'decoder is "auto", "dense", "convolutional" or a keras.Model; received {decoder!r}.'
-        )
-    if None in example_shape:
-        raise ValueError(
-            f"An autoencoder needs examples of a fixed shape; the backbone reads {example_shape}."
-        )
-    if decoder == "auto":
-        decoder = "convolutional" if len(features_shape) == 3 and len(example_shape) == 3 else "dense"
-    if decoder == "dense":
-        return _dense_decoder(features_shape, example_shape)
-    return _convolutional_decoder(features_shape, example_shape)
-
-
-def _dense_decoder(features_shape, example_shape):
-    layers = [keras.Input(features_shape, name="features")]
-    if len(features_shape) > 1:
-        layers.append(keras.layers.Flatten(name="flatten"))
-    layers += [
-        keras.layers.Dense(math.prod(example_shape), name="values"),
-        keras.layers.Reshape(example_shape, name="examples"),
-    ]
-    return keras.Sequential(layers, name="decoder")
-
-
-def _convolutional_decoder(features_shape, example_shape):
-    """Doubles a small map until it covers the picture, then crops it to size."""
-    if len(example_shape) != 3:
-        raise ValueError(
-            f"A convolutional decoder makes pictures (height, width, channels), not {example_shape}."
-        )
-    h, w, channels = example_shape
-    features = x = keras.Input(features_shape, name="features")
-    if len(features_shape) != 3:  # a vector or tokens: lay them out as a map of an eighth of the picture
-        rows, columns = math.ceil(h / 8), math.ceil(w / 8)
-        x = keras.layers.Flatten(name="flatten")(x)
-        x = keras.layers.Dense(rows * columns * 64, activation="relu", name="map_values")(x)
-        x = keras.layers.Reshape((rows, columns, 64), name="map")(x)
-    i, width = 0, min(x.shape[-1], 128)
-    while x.shape[1] < h or x.shape[2] < w:
-        width = max(width // 2, 16)
-        strides = (2 if x.shape[1] < h else 1, 2 if x.shape[2] < w else 1)
-        x = keras.layers.Conv2DTranspose(
-            width, 4 if strides == (2, 2) else 3, strides, "same", use_bias=False, name=f"up_{i}"
-        )(x)
-        x = keras.layers.ReLU(name=f"relu_{i}")(batch_normalization(f"norm_{i}")(x))
-        i += 1
-    if x.shape[1:3] != (h, w):
-        top, left = (x.shape[1] - h) // 2, (x.shape[2] - w) // 2
-        crop = ((top, x.shape[1] - h - top), (left, x.shape[2] - w - left))
-        x = keras.layers.Cropping2D(crop, name="crop")(x)
-    x = keras.layers.Conv2D(channels, 3, padding="same", name="pixels")(x)
-    return keras.Model(features, x, name="decoder")

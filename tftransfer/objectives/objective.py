@@ -3,7 +3,7 @@
 import keras
 
 from tftransfer import placement
-from tftransfer.layers import Configured
+from tftransfer.layers import Configured, StepCount
 
 
 class Objective(Configured, placement.PlacedModel):
@@ -41,6 +41,15 @@ class Objective(Configured, placement.PlacedModel):
 
     def call(self, inputs, training=None):
         raise NotImplementedError("An objective's call(inputs, training) returns a dict of tensors.")
+
+    def plan(self, steps):
+        """Says how many steps the whole run has, for schedules inside the step (`pretrain` does it).
+
+        Teacher momentum, teacher temperature and the like stay at their start without it.
+        """
+        for layer in self._flatten_layers(include_self=False):
+            if isinstance(layer, StepCount):
+                layer.plan(steps)
 
     def compute_objective(self, outputs):
         """The loss: a float32 scalar, the mean over the examples of this replica.

@@ -30,13 +30,11 @@ def nt_xent(projections_1, projections_2, *, temperature):
     """
     z1 = ops.normalize(ops.cast(projections_1, "float32"), axis=-1)
     z2 = ops.normalize(ops.cast(projections_2, "float32"), axis=-1)
-    local = ops.shape(z1)[0]
-    candidates_1, candidates_2 = placement.all_gather(z1), placement.all_gather(z2)
-    total = ops.shape(candidates_1)[0]
+    before, total = placement.rows_before_and_total(ops.shape(z1)[0])
     anchors = ops.concatenate([z1, z2], axis=0)  # (2·local, dim)
-    candidates = ops.concatenate([candidates_1, candidates_2], axis=0)  # (2·total, dim)
+    candidates = ops.concatenate([placement.all_gather(z1), placement.all_gather(z2)], axis=0)  # (2·total, dim)
     logits = ops.matmul(anchors, ops.transpose(candidates)) / temperature  # (2·local, 2·total)
-    rows = ops.arange(local) + placement.replica_id() * local
+    rows = ops.arange(ops.shape(z1)[0]) + before  # this replica's places in the global batch
     own = ops.concatenate([rows, rows + total], axis=0)
     positive = ops.concatenate([rows + total, rows], axis=0)
     logits = logits - 1e9 * ops.one_hot(own, 2 * total, dtype="float32")

@@ -1,0 +1,42 @@
+"""Two random views of each example, as joint-embedding objectives compare them."""
+
+__all__ = ["two_views"]
+
+
+def two_views(inputs, augmentation, *, objective):
+    """Two views of a batch: made here from plain examples, or taken from a dict that brings them.
+
+    Args:
+        inputs: a batch of examples, or `{"view_1": …, "view_2": …}` made beforehand.
+        augmentation: layer that gives one random view of a batch.
+        objective: name of the objective, for the message.
+
+    Returns:
+        Tuple of two tensors of the examples' shape.
+
+    Raises:
+        ValueError: for a dict without the two views, or a batch of one example.
+
+    Example:
+
+    >>> import keras
+    >>> first, second = two_views(keras.ops.ones((4, 3)), keras.layers.GaussianNoise(0.1), objective="BYOL")
+    >>> tuple(first.shape)
+    (4, 3)
+    """
+    if isinstance(inputs, dict):
+        missing = sorted({"view_1", "view_2"} - set(inputs))
+        if missing:
+            raise ValueError(
+                f"{objective} reads plain examples, or a dict with 'view_1' and 'view_2'; received {sorted(inputs)}. "
+                f"Add {missing}, two differently augmented copies of the same examples in the same order."
+            )
+        views = inputs["view_1"], inputs["view_2"]
+    else:
+        views = augmentation(inputs, training=True), augmentation(inputs, training=True)
+    if views[0].shape[0] == 1:
+        raise ValueError(
+            f"{objective} compares examples with each other or normalises over them: a batch of one has nothing to "
+            f"compare. Received views of shape {tuple(views[0].shape)}; use a batch_size of 2 or more."
+        )
+    return views
