@@ -14,7 +14,17 @@ _PUBLIC = {
     "evaluate": "evaluation",
     "compare": "evaluation",
 }
-_MODULES = ("backbones", "data", "evaluation", "layers", "objectives", "placement", "policies", "tasks", "weights")
+_MODULES = (
+    "backbones",
+    "data",
+    "evaluation",
+    "layers",
+    "objectives",
+    "placement",
+    "policies",
+    "tasks",
+    "weights",
+)
 
 __all__ = ["__version__", *_PUBLIC, *_MODULES]
 
@@ -42,8 +52,15 @@ def __getattr__(name):
         return getattr(importlib.import_module(f"{__name__}.{_PUBLIC[name]}"), name)
     if name in _MODULES:
         return importlib.import_module(f"{__name__}.{name}")
-    raise AttributeError(f"module 'tftransfer' has no attribute {name!r}; it has {', '.join(sorted(__all__))}")
+    raise AttributeError(
+        f"module 'tftransfer' has no attribute {name!r}; it has {', '.join(sorted(__all__))}"
+    )
 
 
 def __dir__():
     return sorted(__all__)
+
+
+if "keras" in sys.modules:  # nothing to gain by waiting, and files that name our classes load at once
+    for _name in ("layers", "objectives", "policies", "tasks"):
+        importlib.import_module(f"{__name__}.{_name}")

@@ -20,7 +20,7 @@ def main(arguments=None):
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow's start-up notes would bury ours
     try:
         options.run(options)
-    except (ValueError, OSError, FloatingPointError) as error:
+    except (ValueError, OSError, ImportError, FloatingPointError) as error:
         print(f"tftransfer {options.command}: {error}", file=sys.stderr)
         return 2
     return 0
@@ -130,7 +130,7 @@ def _load_text(options, split=None):
 
 def _show(*lines):
     """Prints the equivalent Python."""
-    print("In Python:\n\n    import tftransfer as tt\n    " + "\n    ".join(lines) + "\n")
+    print("In Python:\n\n    import keras\n    import tftransfer as tt\n\n    " + "\n    ".join(lines) + "\n")
 
 
 def _pretrain(options):
@@ -145,11 +145,12 @@ def _pretrain(options):
     shape = _shape(examples)
     _show(
         f"examples = {_load_text(options)}",
+        f"keras.utils.set_random_seed({options.seed})",
         f"with tt.placement.strategy({options.strategy!r}).scope():",
         f"    backbone = {specs.call_text('tt.backbones', build_backbone, repr(shape), **backbone_options)}",
         f"    objective = {specs.call_text('tt.objectives', build_objective, 'backbone', **objective_options)}",
         f"tt.pretrain(objective, examples, epochs={options.epochs}, batch_size={options.batch_size}, "
-        f"save_to={options.out!r}, seed={options.seed})",
+        f"save_to={options.out!r}, {'resume=True, ' if options.resume else ''}seed={options.seed})",
     )
     keras.utils.set_random_seed(options.seed)
     with tt.placement.strategy(options.strategy).scope():
@@ -193,19 +194,20 @@ def _finetune(options):
     classes = len(examples.class_names or ()) or int(examples.classes().max()) + 1
     few = (
         f".few({options.labels}, seed={options.seed})"
-        if options.labels
+        if options.labels is not None
         else f".split(0.1, seed={options.seed})"
     )
     _show(
         f"examples{'' if options.labels else ', validation'} = {_load_text(options)}{few}",
+        f"keras.utils.set_random_seed({options.seed})",
         f"with tt.placement.strategy({options.strategy!r}).scope():",
         f"    task = tt.tasks.Classifier({options.weights!r}, num_classes={classes})",
-        f"tt.finetune(task, examples, policy={policy!r}, batch_size={options.batch_size}"
-        f"{'' if options.labels else ', validation_data=validation'})",
+        f"tt.finetune(task, examples, {'' if options.labels else 'validation_data=validation, '}"
+        f"policy={specs.policy_text(options.policy)}, batch_size={options.batch_size}, seed={options.seed})",
         f"task.save({options.out!r})",
     )
     validation = None
-    if options.labels:
+    if options.labels is not None:
         examples = examples.few(options.labels, seed=options.seed)
     else:
         examples, validation = examples.split(0.1, seed=options.seed)
@@ -232,10 +234,13 @@ def _evaluate(options):
 
     examples = _load(options, split="test")
     _show(
-        f"task = keras.models.load_model({options.model!r})",
+        f"with tt.placement.strategy({options.strategy!r}).scope():",
+        f"    task = keras.models.load_model({options.model!r})",
         f"print(tt.evaluate(task, {_load_text(options, split='test')}))",
     )
-    report = tt.evaluate(keras.models.load_model(options.model), examples, batch_size=options.batch_size)
+    with tt.placement.strategy(options.strategy).scope():
+        task = keras.models.load_model(options.model)
+    report = tt.evaluate(task, examples, batch_size=options.batch_size)
     print(report)
     if options.json:
         report.to_json(options.json)

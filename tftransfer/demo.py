@@ -1,5 +1,4 @@
-"""The main job on real data: pretrain without labels, save, reload, fine-tune, and compare with a fair
-control."""
+"""The main job on real data: pretrain without labels, save, fine-tune, compare with a fair control."""
 
 import time
 from pathlib import Path
@@ -76,7 +75,7 @@ def demo(
     say = print if verbose else (lambda *_: None)
     train, test = _load(source, data_dir, manual_dir, seed)
     say(
-        f"{name}: {train.size} training examples and {test.size} test examples of shape {tuple(train.x.shape[1:])}.\n"
+        f"{name}: {train.size} training and {test.size} test examples of shape {tuple(train.x.shape[1:])}.\n"
         f"No test example takes part in pretraining, in fine-tuning or in any choice.\n"
     )
     keras.utils.set_random_seed(seed)
@@ -90,9 +89,7 @@ def demo(
     )
     pretraining_seconds = time.monotonic() - pretraining_begun
 
-    say(
-        "\n2. Fine-tuning the reloaded backbone, and the same architecture from scratch, on the same few labels"
-    )
+    say("\n2. Fine-tuning the reloaded backbone, and the same architecture from scratch, on the same labels")
     comparison = evaluation.compare(
         path,
         train,
@@ -112,6 +109,7 @@ def demo(
         "pretraining_seconds": pretraining_seconds,
         "pretraining_loss": history.history["loss"],
         "seed": seed,
+        "versions": comparison.details["versions"] | weights.describe(path).versions,
         "seconds": time.monotonic() - begun,
     }
     comparison.plot(folder / f"{name}.png")
@@ -125,15 +123,18 @@ def demo(
 def _load(source, data_dir, manual_dir, seed):
     """Training and test examples; where the source has no test part, a stratified fifth is held out."""
     options = {"data_dir": data_dir, "manual_dir": manual_dir}
-    train = data.load(source, **options)
+    train = _in_memory(data.load(source, **options), source)
     try:
         test = data.load(source, split="test", **options)
     except ValueError:
-        train, test = train.split(0.2, seed=seed)
-    for part in (train, test):
-        if not isinstance(part, data.Examples) or part.y is None:
-            raise ValueError(f"The demo needs labelled examples that fit in memory; {source} gives {part!r}.")
-    return train, test
+        return train.split(0.2, seed=seed)
+    return train, _in_memory(test, source)
+
+
+def _in_memory(part, source):
+    if not isinstance(part, data.Examples) or part.y is None:
+        raise ValueError(f"The demo needs labelled examples that fit in memory; {source} gives {part!r}.")
+    return part
 
 
 def _objective(name, objective, backbone, shape):
@@ -145,9 +146,5 @@ def _objective(name, objective, backbone, shape):
     build, arguments = specs.resolve(objective, objectives)
     if build is objectives.SimCLR:
         view = layers.RandomView(**_VIEWS.get(name, {}))
-        arguments = {
-            "augmentation": view,
-            "temperature": 0.5,
-            **arguments,
-        }  # 0.5: the paper's for small pictures
+        arguments = {"augmentation": view, "temperature": 0.5, **arguments}  # 0.5: the paper's for CIFAR-10
     return build(model, **arguments)

@@ -1,6 +1,7 @@
 """Names on the command line: `vit(width=64)` to the builder in `__all__`, with its arguments."""
 
 import ast
+import inspect
 
 
 def resolve(text, module):
@@ -15,7 +16,7 @@ def resolve(text, module):
         `(member, arguments)`: the function or class, and a dict.
 
     Raises:
-        ValueError: for an unknown name, with those there are, or for arguments that are not plain values.
+        ValueError: for an unknown name or argument, with those there are, or arguments that are not plain values.
 
     Example:
 
@@ -32,16 +33,25 @@ def resolve(text, module):
         arguments = {k.arg: ast.literal_eval(k.value) for k in call.keywords} if call else {}
     except (SyntaxError, ValueError, AttributeError) as error:
         raise ValueError(
-            f"{text!r} is not understood. Write a name, or a name with plain keyword arguments: vit(width=64, depth=2)."
+            f"{text!r} is not understood. Write a name, or a name with plain keyword arguments: "
+            f"vit(width=64, depth=2)."
         ) from error
     members = {
-        _plain(n): n for n in module.__all__ if _plain(n) not in ("objective", "task", "policy", "stage")
+        _plain(n): n
+        for n in module.__all__
+        if _plain(n) not in ("objective", "task", "policy", "stage", "context")
     }
     if _plain(name) not in members:
         raise ValueError(
             f"There is no {name!r} in {module.__name__}; there are {', '.join(sorted(members.values()))}."
         )
-    return getattr(module, members[_plain(name)]), arguments
+    member = getattr(module, members[_plain(name)])
+    known = [n for n, p in inspect.signature(member).parameters.items() if p.kind is not p.VAR_KEYWORD]
+    unknown = [str(n) for n in arguments if n not in known or n in ("input_shape", "backbone")]
+    if unknown:
+        known = [n for n in known if n not in ("input_shape", "backbone")]
+        raise ValueError(f"{name} has no argument {', '.join(unknown)} here; it has {', '.join(known)}.")
+    return member, arguments
 
 
 def resolve_policy(text):
@@ -52,16 +62,39 @@ def resolve_policy(text):
     >>> resolve_policy("linear_probe(epochs=2) + full(epochs=3)").epochs
     5
     """
-    from tftransfer import policies
-
-    parts = []
-    for part in ast.unparse(ast.parse(text, mode="eval")).split(" + "):
-        build, arguments = resolve(part, policies)
-        parts.append(build(**arguments))
-    total = parts[0]
-    for part in parts[1:]:
+    total, *rest = [build(**arguments) for build, arguments in _policy_calls(text)]
+    for part in rest:
         total = total + part
     return total
+
+
+def policy_text(text):
+    """The Python of a policy, for printing.
+
+    Example:
+
+    >>> policy_text("linear_probe(epochs=2)+full")
+    'tt.policies.linear_probe(epochs=2) + tt.policies.full()'
+    """
+    return " + ".join(
+        call_text("tt.policies", build, **arguments) for build, arguments in _policy_calls(text)
+    )
+
+
+def _policy_calls(text):
+    """`(function, arguments)` of each term of a sum."""
+    from tftransfer import policies
+
+    try:
+        terms = [ast.parse(text.strip(), mode="eval").body]
+    except SyntaxError as error:
+        raise ValueError(
+            f"{text!r} is not understood. Write stages with plain keyword arguments, chained with +: "
+            f"linear_probe(epochs=5)+full(epochs=20)."
+        ) from error
+    while isinstance(terms[0], ast.BinOp) and isinstance(terms[0].op, ast.Add):
+        terms[:1] = [terms[0].left, terms[0].right]
+    return [resolve(ast.unparse(term), policies) for term in terms]
 
 
 def call_text(prefix, function, *first, **arguments):
