@@ -11,7 +11,7 @@ from tftransfer.data import array_batches
 from tftransfer.data.batches import to_columns
 from tftransfer.data.dataset_batches import is_dataset
 
-__all__ = ["Case", "Finding", "read", "some"]
+__all__ = ["Case", "Finding", "input_shape_of", "read", "some"]
 
 _SAMPLE = 512  # examples whose values are looked at
 

@@ -81,7 +81,10 @@ def learning_rate(case):
     """The backbone's learning rate against that of its pretraining."""
     pretraining = getattr(case.model, "pretraining_learning_rate", None)
     rate = case.learning_rate
-    if rate is None and case.model.compiled and case.backbone.trainable_variables:
+    by_hand = case.model.compiled and "_finetuning" not in vars(
+        case.model
+    )  # finetune takes an optimizer a stage
+    if rate is None and by_hand and case.backbone.trainable_variables:
         rate = _rate_of(case.model.optimizer)
     if not pretraining:
         return "the rate of pretraining is not known"
