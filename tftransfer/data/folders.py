@@ -160,6 +160,10 @@ def load_folder(folder, *, split=None, image_size=None, memory_limit=2 * 1024**3
     Raises:
         ValueError: For empty folders, unclear layouts, unreadable pictures (all of them are named), different
             sizes without `image_size`.
+
+    Example:
+
+    >>> training = load_folder("flowers", split="train", image_size=64)  # doctest: +SKIP
     """
     folder, image_size = Path(folder), pictures.size_of(image_size)
     files, labels, class_names = list_pictures(folder, split=split)

@@ -177,6 +177,10 @@ def load_tfds(name, *, split=None, image_size=None, data_dir=None, manual_dir=No
         ValueError: For an unknown name or split, or pictures of different sizes without `image_size`.
         ConnectionError: At once, when the originals are neither there nor downloadable.
         ImportError: Without TensorFlow.
+
+    Example:
+
+    >>> test = load_tfds("fashion_mnist", split="test")  # doctest: +SKIP
     """
     size = pictures.size_of(image_size)
     builder = find_builder(name, data_dir=data_dir)

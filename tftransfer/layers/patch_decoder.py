@@ -25,6 +25,12 @@ class PatchDecoder(Configured, keras.layers.Layer):
 
     Input: visible tokens `(batch, visible, dim)` and `restore` `(batch, tokens)`, for each place its rank in the
     shuffled order. Output: `(batch, tokens, values)`.
+
+    Example:
+
+    >>> decoder = PatchDecoder((2, 2), values=12, width=16, depth=1, num_heads=2)
+    >>> tuple(decoder(keras.ops.ones((3, 1, 8)), keras.ops.zeros((3, 4), "int32")).shape)
+    (3, 4, 12)
     """
 
     def __init__(self, grid, values, width, depth, num_heads, **kwargs):

@@ -11,6 +11,14 @@ __all__ = ["StepCount", "cosine"]
 def cosine(start, end, share):
     """`end + (start - end) · (1 + cos(π · share)) / 2`: from `start` at share 0 to `end` at share 1.
 
+    Args:
+        start: value at share 0.
+        end: value at share 1.
+        share: number or scalar tensor in [0, 1], such as `StepCount.share()`.
+
+    Returns:
+        Float32 scalar.
+
     Example:
 
     >>> [round(float(cosine(0.9, 1.0, share)), 3) for share in (0.0, 0.5, 1.0)]

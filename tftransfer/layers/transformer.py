@@ -55,7 +55,8 @@ class SelfAttention(Configured, keras.layers.Layer):
             places = ops.arange(n)
             least = -6e4 if self.compute_dtype == "float16" else -1e9
             scores = ops.where(places[:, None] >= places[None], scores, least)
-        mixed = ops.matmul(ops.softmax(scores), v)  # (b, heads, n, size)
+        weights = ops.softmax(scores) if tokens.shape[1] != 1 else ops.ones_like(scores)  # Keras warns of one
+        mixed = ops.matmul(weights, v)  # (b, heads, n, size)
         mixed = ops.reshape(ops.transpose(mixed, (0, 2, 1, 3)), (-1, n, width))
         return self.projection(mixed)
 

@@ -43,6 +43,10 @@ def jit_compile(model, *, steps=None, verbose=False):
 def explain_jit_compile(model, *, steps=None):
     """What `jit_compile` decides, and why: `(bool, str)`.
 
+    Args:
+        model: the model to be trained.
+        steps: optimizer steps that it will be trained for, where known.
+
     Example:
         >>> import tftransfer as tt
         >>> decision, reason = tt.placement.explain_jit_compile(tt.backbones.mlp((4,)), steps=10)

@@ -26,6 +26,13 @@ class Task(Configured, placement.PlacedModel):
         ValueError: for a backbone that is not a built Keras model with features, or a file that does not hold
             one.
         OSError: when the file cannot be read.
+
+    Example:
+
+    >>> from tftransfer import backbones, tasks
+    >>> task = tasks.Classifier(backbones.mlp((8,), units=(4,)), num_classes=3)
+    >>> tuple(task.embed(keras.ops.ones((2, 8))).shape), task.swap_head(5).head.units
+    ((2, 4), 5)
     """
 
     def __init__(self, backbone, *, pooling="auto", dropout=0.0, augmentation=None, **kwargs):

@@ -118,6 +118,11 @@ def check_writable(path):
     Raises:
         ValueError: the name does not end in `.weights.h5`.
         OSError: the folder cannot be written.
+
+    Example:
+
+    >>> check_writable(tempfile.mkdtemp() + "/encoder.weights.h5").name
+    'encoder.weights.h5'
     """
     path = check_name(path)
     folder = Path(os.path.realpath(path)).parent
