@@ -22,7 +22,7 @@ def test_checksums_tell_values_types_and_shapes_apart():
 def test_plain_values():
     assert plain({"a": (np.float32(0.5), np.arange(2)), "b": None}, "x") == {"a": [0.5, [0, 1]], "b": None}
     for wrong in (object(), {"f": print}, {(1, 2): 3}):
-        with pytest.raises(ValueError, match="^history cannot be kept"):
+        with pytest.raises(ValueError, match=r"^history cannot be kept"):
             plain(wrong, "history")
 
 

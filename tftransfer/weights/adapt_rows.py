@@ -29,7 +29,7 @@ def head_rows(old, new, pattern=r"(^|/)head/"):
     >>> from tftransfer.weights import transfer_weights
     >>> old, new = (keras.Sequential([keras.Input((4,)), keras.layers.Dense(n, name="head")]) for n in (2, 3))
     >>> receipt = transfer_weights(old, new, adapt=[head_rows(["cat", "dog"], ["ant", "dog", "cat"])])
-    >>> bool((old.weights[0][:, 1] == new.weights[0][:, 1]).numpy().all())
+    >>> bool(keras.ops.all(old.weights[0][:, 1] == new.weights[0][:, 1]))
     True
     """
     return _persisting(old, new, pattern, "classes", axis=-1)

@@ -84,8 +84,10 @@ def reading(where):
         raise ValueError(
             f"{where} is damaged or truncated, and cannot be read as weights: {error}."
         ) from error
-    except UnicodeError as error:
-        raise ValueError(f"{where} is damaged: it has a name that is no text: {error}.") from error
+    except ValueError as error:
+        if where in str(error):
+            raise
+        raise ValueError(f"{where} is refused, since it is damaged or no weights file: {error}") from error
 
 
 def stored_arrays(file, where):
@@ -131,11 +133,11 @@ def text_attribute(node, name, limit=1 << 26):
         return None
     attribute = node.attrs.get_id(name)
     if attribute.shape != () or h5py.check_string_dtype(attribute.dtype) is None:
-        raise ValueError(f"A weights file is refused: the attribute {name!r} of {node.name!r} is not a text.")
+        raise ValueError(f"the attribute {name!r} of {node.name!r} is not a text.")
     value = node.attrs[name]
     text = value.decode("utf-8") if isinstance(value, bytes) else str(value)
     if len(text) > limit:
-        raise ValueError(f"A weights file is refused: the attribute {name!r} of {node.name!r} is too long.")
+        raise ValueError(f"the attribute {name!r} of {node.name!r} is too long.")
     return text
 
 
