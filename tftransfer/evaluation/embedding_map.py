@@ -84,9 +84,11 @@ def _plane(values, method, seed):
 
     if method == "tsne":
         from sklearn.manifold import TSNE
+        from threadpoolctl import threadpool_limits
 
         perplexity = min(30.0, max(2.0, len(values) / 10))  # sees about so many neighbours
-        return TSNE(perplexity=perplexity, random_state=seed).fit_transform(values), ""
+        with threadpool_limits(1):  # several would wait for each other 1000 times: slow on a busy machine
+            return TSNE(perplexity=perplexity, random_state=seed).fit_transform(values), ""
     if values.shape[1] < 2:
         values = np.pad(values, ((0, 0), (0, 1)))
     total = values.var(0).sum()
