@@ -2,6 +2,7 @@
 
 from tftransfer.weights.adapt_pictures import input_channels, patch_size, positions
 from tftransfer.weights.adapt_rows import head_rows, token_embeddings
+from tftransfer.weights.averaging import interpolate, soup
 from tftransfer.weights.description import Description, describe
 from tftransfer.weights.files import atomic_write, check_writable
 from tftransfer.weights.loading import load_backbone
@@ -18,10 +19,12 @@ __all__ = [
     "describe",
     "head_rows",
     "input_channels",
+    "interpolate",
     "load_backbone",
     "patch_size",
     "positions",
     "save_backbone",
+    "soup",
     "token_embeddings",
     "transfer_weights",
     "variable_paths",
