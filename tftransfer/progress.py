@@ -27,7 +27,7 @@ class RunProgress(keras.callbacks.Callback):
 
     def on_train_begin(self, logs=None):
         if self._bar is None:
-            names = ["epoch", "loss", "probe_accuracy", "knn_accuracy"]
+            names = ["loss", "probe_accuracy", "knn_accuracy"]
             self._bar = keras.utils.Progbar(self.target, stateful_metrics=names, unit_name="step")
 
     def on_train_batch_end(self, batch, logs=None):
@@ -37,8 +37,5 @@ class RunProgress(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         self.done = (epoch + 1) * self.steps  # steps_per_execution counts several steps as one batch
-        self._figures = [
-            ("epoch", epoch + 1),
-            *((name, float(value)) for name, value in (logs or {}).items()),
-        ]
+        self._figures = [(name, float(value)) for name, value in (logs or {}).items()]
         self._bar.update(self.done, self._figures, finalize=self.done >= self.target)
