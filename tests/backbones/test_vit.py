@@ -46,7 +46,6 @@ def small():
     return vit((8, 12, 3), patch_size=4, width=16, depth=2, num_heads=2)
 
 
-@pytest.mark.compute
 def test_trunk_takes_any_number_of_tokens():
     model, x = small(), np.random.default_rng(0).random((2, 8, 12, 3), dtype="float32")
     embedder, trunk = model.get_layer("embedder"), model.get_layer("trunk")

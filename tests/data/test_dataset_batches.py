@@ -94,3 +94,31 @@ def test_steps_per_epoch():
     assert steps_per_epoch(examples().batch(4), batch_size=16) == 10
     assert steps_per_epoch(examples().filter(lambda x, y: y > 3), batch_size=16) is None
     assert steps_per_epoch(examples().repeat(), batch_size=16) is None
+
+
+@pytest.mark.parametrize(
+    "dataset, expected",
+    [
+        (lambda: examples().batch(8), 5),
+        (lambda: examples().batch(7), 5),  # and a rest of five
+        (lambda: examples().batch(7).prefetch(1).map(lambda x, y: x), 5),
+        (lambda: examples().batch(7, drop_remainder=True), 5),
+        (lambda: examples().batch(64), 0),
+        (lambda: examples().batch(7).repeat(), None),
+        (lambda: from_generator(batch=True), None),
+        (
+            lambda: (
+                examples().filter(lambda *_: True).apply(tf.data.experimental.assert_cardinality(40)).batch(7)
+            ),
+            5,
+        ),
+        (lambda: examples().batch(7).take(3), 3),
+        (lambda: examples().batch(7).skip(4), 1),  # seven and five: counted
+    ],
+)
+def test_whole_batches_of_a_batched_dataset(dataset, expected):
+    dataset = dataset()
+    assert steps_per_epoch(dataset, batch_size=3, drop_remainder=True, input_shape=(4, 4, 1)) == expected
+    if expected:
+        pipeline = batches(dataset, batch_size=3, drop_remainder=True, input_shape=(4, 4, 1))
+        assert sum(1 for _ in pipeline) == expected

@@ -21,6 +21,7 @@ class Configured:
 
     Example:
 
+    >>> from tftransfer.layers import RandomView
     >>> layer = RandomView(crop_scale=(0.5, 1.0), flip=False)
     >>> RandomView.from_config(layer.get_config()).crop_scale
     (0.5, 1.0)
