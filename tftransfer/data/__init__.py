@@ -3,12 +3,14 @@
 from tftransfer.data.array_batches import NumpyBatches
 from tftransfer.data.batches import batches, steps_per_epoch
 from tftransfer.data.checks import check_examples
+from tftransfer.data.classes import count_classes, labels_of
 from tftransfer.data.dataset_batches import is_batched
 from tftransfer.data.digits import load_digits
 from tftransfer.data.duplicates import Duplicate, find_duplicates
 from tftransfer.data.examples import Examples
 from tftransfer.data.folders import load_folder
 from tftransfer.data.labels import check_labels
+from tftransfer.data.mixing import mixed
 from tftransfer.data.npz import load_npz
 from tftransfer.data.scaling import rescales_pixels
 from tftransfer.data.sources import load
@@ -22,13 +24,16 @@ __all__ = [
     "batches",
     "check_examples",
     "check_labels",
+    "count_classes",
     "find_duplicates",
     "is_batched",
+    "labels_of",
     "load",
     "load_digits",
     "load_folder",
     "load_npz",
     "load_tfds",
+    "mixed",
     "rescales_pixels",
     "steps_per_epoch",
     "two_views",
