@@ -7,6 +7,7 @@ import pytest
 import tftransfer as tt
 from tests.finetuning.conftest import pictures, small_backbone
 from tftransfer.finetuning.diagnosis import Diagnosis, diagnose
+from tftransfer.finetuning.smoothing import SparseSmoothedCrossentropy
 from tftransfer.tasks import Classifier, Regressor
 
 pytestmark = pytest.mark.compute
@@ -55,6 +56,7 @@ def test_a_sound_task_has_no_findings(make_task, data, validation):
     assert found(make_task(), ((x * 255).astype("uint8"), y)) == []
     scc = keras.losses.SparseCategoricalCrossentropy
     assert found(compiled(scc(from_logits=True)), data) == []
+    assert found(compiled(SparseSmoothedCrossentropy(0.1)), data) == []
     assert found(compiled(scc(), activation="softmax"), data) == []
     assert found(compiled("sparse_categorical_crossentropy", activation="softmax"), data) == []
     assert found(compiled("binary_crossentropy", activation="sigmoid", units=1), (x, y % 2)) == []

@@ -87,7 +87,8 @@ class Case:
         if kind is None or "entropy" not in name:
             return None, None
         if isinstance(loss, keras.losses.Loss):
-            return kind, bool(loss.get_config().get("from_logits", False))
+            own = getattr(loss, "from_logits", False)
+            return kind, bool(loss.get_config().get("from_logits", own))
         stock = isinstance(loss, str) or getattr(keras.losses, getattr(loss, "__name__", ""), None) is loss
         return kind, False if stock else None
 

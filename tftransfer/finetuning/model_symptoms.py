@@ -81,9 +81,7 @@ def learning_rate(case):
     """The backbone's learning rate against that of its pretraining."""
     pretraining = getattr(case.model, "pretraining_learning_rate", None)
     rate = case.learning_rate
-    by_hand = case.model.compiled and "_finetuning" not in vars(
-        case.model
-    )  # finetune takes an optimizer a stage
+    by_hand = case.model.compiled and "_finetuning" not in vars(case.model)  # finetune: one optimizer a stage
     if rate is None and by_hand and case.backbone.trainable_variables:
         rate = _rate_of(case.model.optimizer)
     if not pretraining:
