@@ -60,9 +60,11 @@ def test_unwritable_places_are_named(tmp_path):
         assert str(path) in str(raised.value)
 
 
-@pytest.mark.parametrize("wrong", ["x.h5", "x.keras", "x", ".weights.h5", None, 3])
+@pytest.mark.parametrize(
+    "wrong", ["x.h5", "x.keras", "x", ".weights.h5", None, 3, "gs://bucket/x.weights.h5"]
+)
 def test_keras_needs_the_suffix(wrong):
-    with pytest.raises(ValueError, match=r"weights\.h5|path of a weights file"):
+    with pytest.raises(ValueError, match=r"weights\.h5|path of a weights file|local folders"):
         check_name(wrong)
 
 

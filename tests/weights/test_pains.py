@@ -198,3 +198,11 @@ def test_a_subclassed_backbone_in_memory_as_those_of_keras_hub():
     task = keras.Sequential([keras.Input((None,), dtype="int32"), Hub(), layers.Dense(2, name="head")])
     receipt = transfer_weights(source, task, allow_missing="^head/")
     assert receipt.verify().counts["renamed"] == 3 and equal(source, task.layers[0])
+
+
+def test_backbones_of_keras_hub():
+    keras_hub = pytest.importorskip("keras_hub")
+    sizes = {"patch_size": (8, 8), "num_layers": 2, "num_heads": 2, "hidden_dim": 8, "mlp_dim": 16}
+    small, large = (keras_hub.models.ViTBackbone(image_shape=(s, s, 3), **sizes) for s in (32, 64))
+    receipt = transfer_weights(small, large).verify().assert_loaded()
+    assert [line.note for line in receipt.of("adapted")] == ["positions 4×4 → 8×8, bicubic"]

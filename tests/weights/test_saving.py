@@ -173,3 +173,53 @@ def test_bad_arguments_come_before_any_work(tmp_path):
     with pytest.raises(OSError, match="Could not write"):
         save_backbone(model, "/proc/nowhere/e.weights.h5")
     assert os.listdir(tmp_path) == []
+
+
+@keras.saving.register_keras_serializable(package="test_saving")
+class Tied(keras.layers.Layer):
+    """Multiplies by the kernel of a Dense layer in it, which both own."""
+
+    def build(self, shape):
+        self.dense = keras.layers.Dense(shape[-1], name="dense")
+        self.dense.build(shape)
+        self.kernel = self.dense.kernel
+
+    def call(self, x):
+        return keras.ops.matmul(self.dense(x), self.kernel)
+
+
+def test_a_variable_that_two_layers_own(tmp_path):
+    model = keras.Sequential([keras.Input((3,)), Tied()])
+    assert list(variable_paths(model)) == ["tied/kernel", "tied/dense/bias"]
+    path = save_backbone(model, tmp_path / "m.weights.h5")
+    assert len(describe(path).variables) == 2
+    other = load_backbone(path)
+    x = np.ones((1, 3), "float32")
+    np.testing.assert_array_equal(*(keras.ops.convert_to_numpy(m(x)) for m in (model, other)))
+    keras.models.clone_model(model).load_weights(path)
+
+
+@ARRAYS
+def test_state_that_is_no_variable(tmp_path):
+    @keras.saving.register_keras_serializable(package="test_saving")
+    class Counting(keras.layers.Dense):
+        def save_own_variables(self, store):
+            super().save_own_variables(store)
+            store["2"] = np.ones(3)
+
+    model = keras.Sequential([keras.Input((3,)), Counting(2)])
+    with pytest.warns(UserWarning, match=r"layers/counting/vars/2.*no variable"):
+        path = save_backbone(model, tmp_path / "m.weights.h5")
+    with pytest.raises(ValueError, match="not used: layers/counting/vars/2"):
+        load_backbone(path)
+    other = keras.models.clone_model(model)
+    assert transfer_weights(path, other, allow_unused="^layers/").verify().counts["unused"] == 1
+
+
+@pytest.mark.filterwarnings("ignore:Layer InputLayer does not have")
+def test_a_quantized_model(tmp_path):
+    model = encoder()
+    model.get_layer("trunk").get_layer("first").quantize("int8")
+    other = load_backbone(save_backbone(model, tmp_path / "m.weights.h5"))
+    x = np.ones((1, 8, 8, 3), "float32")
+    np.testing.assert_array_equal(*(keras.ops.convert_to_numpy(m(x)) for m in (model, other)))

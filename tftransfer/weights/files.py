@@ -15,6 +15,10 @@ def check_name(path):
     """The path as a `Path`; ValueError unless it ends in `.weights.h5`, the only name Keras saves under."""
     if not isinstance(path, (str, os.PathLike)):
         raise ValueError(f"Expected the path of a weights file, received {path!r}.")
+    if "://" in str(path):
+        raise ValueError(
+            f"Weights files are written to local folders, and copied from there; received {str(path)!r}."
+        )
     path = Path(path).expanduser()
     if not path.name.endswith(SUFFIX) or path.name == SUFFIX:
         raise ValueError(

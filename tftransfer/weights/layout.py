@@ -1,5 +1,6 @@
 """How Keras 3 lays out a weights file: groups of layers, `vars` in each, with the layer's name."""
 
+import re
 import tempfile
 from pathlib import Path
 
@@ -57,11 +58,15 @@ def locations(model):
                 found.setdefault(key_of(file, location), []).append(location)
     places = {}
     for slot in slots(model):
-        chain = tuple(name.split(":")[0] for name in slot.chain)
-        waiting = found.get((chain, slot.index))
+        waiting = found.get((names_in_file(slot.chain), slot.index))
         if waiting:
             places[place(waiting.pop(0))] = slot.path
     return places
+
+
+def names_in_file(chain):
+    """Names of layers as files have them: without the `:2` that tells siblings of one name apart."""
+    return tuple(re.sub(r":\d+$", "", name) for name in chain)
 
 
 def place(location):

@@ -20,7 +20,8 @@ def places(entries, mapping):
             has = listed(entry.path for entry in entries)
             raise ValueError(f"mapping has {pattern!r}, which matches nothing of the source; it has {has}.")
     if len(places) > len(set(places.values())):
-        raise ValueError("mapping puts several weights of the source at one place.")
+        cause = "mapping puts" if mapping else "Layers of one name stand side by side, which puts"
+        raise ValueError(f"{cause} several weights of the source at one place.")
     return {entry: (tuple(path.split("/")[:-1]), path.split("/")[-1]) for entry, path in places.items()}
 
 

@@ -11,7 +11,7 @@ import keras
 from tftransfer.weights.config import config_of
 from tftransfer.weights.files import atomic_write, check_name, reserve
 from tftransfer.weights.hdf5 import read_array, stored_arrays
-from tftransfer.weights.layout import TRAINING_STATE, is_weight, key_of
+from tftransfer.weights.layout import TRAINING_STATE, is_weight, key_of, names_in_file
 from tftransfer.weights.paths import slots
 from tftransfer.weights.receipt import as_numpy, listed
 from tftransfer.weights.record import Record, Row, checksum, now, plain, versions, write_record
@@ -127,8 +127,7 @@ def _manifest(file, variables):
     rows, taken = [], set()
     for slot in variables:
         live = as_numpy(slot.variable)
-        chain = tuple(name.split(":")[0] for name in slot.chain)
-        candidates = by_key.get((chain, slot.index), []) or arrays.values()
+        candidates = by_key.get((names_in_file(slot.chain), slot.index), []) or arrays.values()
         wanted = checksum(live)
         for array in candidates:
             fits = array.location not in taken and array.shape == tuple(live.shape)
@@ -138,7 +137,23 @@ def _manifest(file, variables):
                 break
         else:
             raise OSError(f"the variable {slot.path!r} did not reach the file as it is")
-    return tuple(rows)
+    return tuple(rows) + _copies(file, [a for a in arrays.values() if a.location not in taken], rows)
+
+
+def _copies(file, rest, rows):
+    """Rows of the further places where Keras wrote a variable that several layers own."""
+    by_value = {(row.checksum, row.shape): row.path for row in rows}
+    copies = []
+    for array in rest:
+        value = checksum(read_array(file, array, "The new file"))
+        path = by_value.get((value, array.shape), array.location)
+        if path == array.location:
+            warnings.warn(
+                f"A layer saves state at {path!r} that is no variable: only Keras's own load_weights restores it.",
+                stacklevel=4,
+            )
+        copies.append(Row(path, array.location, array.shape, array.dtype, value))
+    return tuple(copies)
 
 
 def _check_state(backbone, variables):

@@ -114,8 +114,7 @@ def _file(file, where, kind):
         record = read_record(file, where)
         layout = "legacy" if legacy_group(file) is not None else "keras"
         if record is not None:
-            kind = f"weights file of tftransfer (format {record.format})"
-            entries = _from_manifest(where, arrays, record)
+            kind, entries = f"weights file of tftransfer (format {record.format})", ()
         elif layout == "legacy":
             kind = "HDF5 file of Keras 2 or the older format"
             keys = legacy_keys(file, arrays, where)
@@ -128,6 +127,8 @@ def _file(file, where, kind):
             entries = tuple(
                 Entry(chain, str(n), a.shape, a.dtype, a.location, index=n) for a, chain, n in found
             )
+    if record is not None:
+        entries = _from_manifest(where, arrays, record)
     if not entries:
         raise ValueError(f"{where} holds no weights of a Keras model.")
 
@@ -142,7 +143,7 @@ def _file(file, where, kind):
 
 def _from_manifest(where, arrays, record):
     """Entries of a self-describing file; the manifest must list the file's weights one by one."""
-    entries = []
+    entries, listed = {}, set()
     for row in record.manifest:
         array = arrays.get(row.location)
         if (
@@ -157,13 +158,15 @@ def _from_manifest(where, arrays, record):
             )
         *chain, leaf = row.path.split("/")
         index = int(row.location.rsplit("/", 1)[1])
-        entries.append(Entry(tuple(chain), leaf, row.shape, row.dtype, row.location, row.checksum, index))
-    listed = {entry.location for entry in entries}
-    if listed != set(filter(is_weight, arrays)) or not len(listed) == len(entries) == len(
-        {e.path for e in entries}
-    ):
+        entry = Entry(tuple(chain), leaf, row.shape, row.dtype, row.location, row.checksum, index)
+        # A variable that two layers own stands in the file twice, with the same values.
+        same = entries.setdefault(row.path, entry)
+        if row.location in listed or (same.checksum, same.shape) != (row.checksum, row.shape):
+            raise ValueError(f"{where} contradicts itself: its manifest has {row.path!r} twice.")
+        listed.add(row.location)
+    if listed != set(filter(is_weight, arrays)):
         raise ValueError(f"{where} contradicts itself: its manifest does not list its weights one by one.")
-    return tuple(entries)
+    return tuple(entries.values())
 
 
 def _unzip(path, where, folder):
