@@ -28,7 +28,7 @@ def probed(make_task, *kind, **options):
 def test_embeddings_are_bit_equal(make_task, data):
     task = probed(make_task)
     embedder, _ = features.helpers(task)
-    embeddings, y = features.embed(embedder, data, batch_size=8, verbose=0)
+    embeddings, y = features.embed(embedder, data, batch_size=8)
     live = np.concatenate([keras.ops.convert_to_numpy(task.embed(data[0][i : i + 8])) for i in (0, 8, 16)])
     np.testing.assert_array_equal(embeddings, live)
     np.testing.assert_array_equal(y, data[1])

@@ -24,7 +24,14 @@ def tuned(placed, policy, data, **options):
         optimizer = keras.optimizers.AdamW(weight_decay=0.1, epsilon=1e-3, global_clipnorm=0.5)
     keras.utils.set_random_seed(2)
     history = finetune(
-        task, data, validation_data=data, policy=policy, batch_size=16, optimizer=optimizer, verbose=0, **options
+        task,
+        data,
+        validation_data=data,
+        policy=policy,
+        batch_size=16,
+        optimizer=optimizer,
+        verbose=0,
+        **options,
     )
     return task, history
 

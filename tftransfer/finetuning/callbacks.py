@@ -18,16 +18,16 @@ class BestEpoch(keras.callbacks.Callback):
     Args:
         monitor: a logged name such as `"val_accuracy"`.
         mode: `"max"` or `"min"`.
+        keep: function that is called with this object at each improvement.
     """
 
-    def __init__(self, monitor, mode):
+    def __init__(self, monitor, mode, keep=None):
         super().__init__()
         self.monitor = monitor
         self.sign = 1.0 if mode == "max" else -1.0
-        self.epoch = None
-        self.value = None
-        self._score = None
-        self._saved = {}  # id -> (variable, value at the best epoch), of all that changed since
+        self.keep = keep
+        self.epoch = self.value = self.score = None
+        self.saved = {}  # id -> (variable, value at the best epoch), of all that changed since
         self._changing = []
 
     def begin_stage(self, changing):
@@ -35,7 +35,7 @@ class BestEpoch(keras.callbacks.Callback):
         self._changing = list(changing)
         if self.epoch is not None:  # unchanged since the best epoch until now
             for variable in self._changing:
-                self._saved.setdefault(id(variable), (variable, keras.ops.convert_to_numpy(variable)))
+                self.saved.setdefault(id(variable), (variable, _copy(variable)))
 
     def on_epoch_end(self, epoch, logs=None):
         logs = logs or {}
@@ -44,15 +44,33 @@ class BestEpoch(keras.callbacks.Callback):
                 f"The best epoch is chosen by {self.monitor!r}, which is not among the figures of this run: "
                 f"{sorted(logs)}. Pass one of these as `monitor`."
             )
-        score = (self.sign * float(logs[self.monitor]), -float(logs.get("val_loss", 0.0)))
-        if self._score is None or score > self._score:
-            self._score, self.epoch, self.value = score, epoch, float(logs[self.monitor])
-            self._saved = {id(v): (v, np.array(keras.ops.convert_to_numpy(v))) for v in self._changing}
+        value = float(logs[self.monitor])
+        score = (self.sign * value, -float(logs.get("val_loss", 0.0)))
+        if self.score is None or score > self.score:
+            self.remember(epoch, value, score, [(variable, _copy(variable)) for variable in self._changing])
+            if self.keep is not None:
+                self.keep(self)
+
+    def remember(self, epoch, value, score, weights):
+        """Takes an epoch for the best so far.
+
+        Args:
+            epoch: its number.
+            value: the monitored figure.
+            score: what makes it the best, a tuple.
+            weights: `(variable, value)` of all variables that changed since the run began.
+        """
+        self.epoch, self.value, self.score = epoch, value, score
+        self.saved = {id(variable): (variable, kept) for variable, kept in weights}
 
     def restore(self):
         """Puts the weights of the best epoch back."""
-        for variable, value in self._saved.values():
+        for variable, value in self.saved.values():
             variable.assign(value)
+
+
+def _copy(variable):
+    return np.array(keras.ops.convert_to_numpy(variable))
 
 
 class StopOnNaN(keras.callbacks.Callback):

@@ -61,6 +61,7 @@ def check_data(task, data, *, training=True):
         kind = classes = None
     data_module.check_examples(
         data,
+        value_range=None if data_module.rescales_pixels(task) else (0, 1),
         input_shape=task.backbone.input_shape[1:],
         num_classes=classes,
         task=kind,

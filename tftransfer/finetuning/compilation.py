@@ -5,6 +5,8 @@ import json
 
 import keras
 
+from tftransfer.finetuning.freezing import trainable_state
+
 __all__ = ["compile_stage", "kept_beside", "scope_of"]
 
 
@@ -27,7 +29,7 @@ def scope_of(model):
     return model.scope() if hasattr(model, "scope") else contextlib.nullcontext()
 
 
-def compile_stage(model, *, optimizer, loss, metrics, jit_compile=False, reuse=True):
+def compile_stage(model, *, optimizer, loss, metrics, jit_compile=False, reuse=True, also=None):
     """Compiles a model for a stage and builds its optimizer, before the first step.
 
     Keras fixes the trainable variables when it traces the training step, so each stage compiles afresh. Where
@@ -41,12 +43,13 @@ def compile_stage(model, *, optimizer, loss, metrics, jit_compile=False, reuse=T
         loss: Keras loss.
         metrics: list of fresh Keras metrics.
         jit_compile: whether to use XLA.
+        also: what else must be equal for a stage to be equal.
         reuse: False when something that no key can see differs (a hook that changes the model).
     """
     kept = kept_beside(model)
     if kept.key in kept.compiled and kept.compiled[kept.key]["optimizer"] is model.optimizer:
         kept.compiled[kept.key]["predict_function"] = model.predict_function  # made since, by predict
-    kept.key = _key(model, optimizer, loss, metrics, jit_compile) if reuse else None
+    kept.key = _key(model, optimizer, loss, metrics, (jit_compile, also)) if reuse else None
     if kept.key in kept.compiled:
         vars(model).update(kept.compiled[kept.key])
         model.stop_training = False
@@ -72,7 +75,7 @@ def _reset(optimizer, fresh, variables):
         variable.assign(new.value)
 
 
-def _key(model, optimizer, loss, metrics, jit_compile):
+def _key(model, optimizer, loss, metrics, also):
     """A string that is equal for stages that trace to the same functions; None where that cannot be told."""
     try:
         parts = [
@@ -83,5 +86,4 @@ def _key(model, optimizer, loss, metrics, jit_compile):
         text = json.dumps(parts, sort_keys=True, default=keras.saving.serialize_keras_object)
     except (TypeError, ValueError, NotImplementedError, KeyError):
         return None
-    flags = [layer.trainable for layer in model._flatten_layers()]
-    return text, type(optimizer), jit_compile, tuple(flags), tuple(id(v) for v in model.trainable_variables)
+    return text, type(optimizer), also, trainable_state(model)

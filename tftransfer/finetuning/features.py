@@ -56,19 +56,20 @@ def helpers(task):
     return models["embedder"], models["on_embeddings"]
 
 
-def embed(embedder, data, batch_size, verbose):
+def embed(embedder, data, *, batch_size, scale=True, verbose=0):
     """Arrays `(x, y)` (or with sample weights) to the same with embeddings in the place of x.
 
     Args:
         embedder: an `Embedder`.
         data: arrays.
         batch_size: examples at a time.
+        scale: see `data.batches`.
         verbose: 0 for no progress bar.
     """
     columns, size = to_columns(data)
     progress = Progress(size, "Computing the embeddings of the frozen backbone, once:")
     parts = []
-    for batch in data_module.batches(columns[0], batch_size=batch_size):
+    for batch in data_module.batches(columns[0], batch_size=batch_size, scale=scale):
         parts.append(embedder.predict_on_batch(batch))
         if verbose:
             progress.add(len(parts[-1]))

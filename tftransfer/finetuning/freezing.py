@@ -9,7 +9,7 @@ from tftransfer.finetuning.depth import depth_groups
 from tftransfer.policies import Context
 from tftransfer.weights.paths import variable_paths as paths_of
 
-__all__ = ["Applied", "Flags", "apply_stage", "context_of", "variable_paths"]
+__all__ = ["Applied", "Flags", "apply_stage", "context_of", "trainable_state", "variable_paths"]
 
 
 def variable_paths(task):
@@ -126,6 +126,12 @@ def _flag(layer, moves):
     elif own:
         for child in layer._flatten_layers(include_self=False, recursive=False):
             _flag(child, moves)
+
+
+def trainable_state(task):
+    """What Keras fixes when it traces: the trainable variables, and the layers' flags."""
+    flags = tuple(layer.trainable for layer in task._flatten_layers())
+    return flags, tuple(id(variable) for variable in task.trainable_variables)
 
 
 class Flags:

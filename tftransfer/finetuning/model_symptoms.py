@@ -70,8 +70,8 @@ def compile_state(case):
     if before == now:
         return []
     what = (
-        f"`trainable` changed after compile, which Keras ignores: {len(now - before)} variables would stand still "
-        f"and {len(before - now)} go on moving"
+        f"`trainable` changed after compile, which Keras ignores: {len(now - before)} variables would stand "
+        f"still and {len(before - now)} go on moving"
     )
     cure = "Compile again after each change of `trainable` (finetune compiles each stage itself)."
     return [Finding("error", "compile state", what, cure)]

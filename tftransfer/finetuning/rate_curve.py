@@ -48,8 +48,8 @@ class LearningRates:
         span = f"Over {len(self.rates)} steps with learning rates from {self.rates[0]:.3g} to {self.rates[-1]:.3g}"
         if self.suggestion is None:
             return (
-                f"{span} the loss never fell: no rate to suggest. Raise the upper end of `between`, take more steps, "
-                "or ask tftransfer.diagnose what is wrong."
+                f"{span} the loss never fell: no rate to suggest. Raise the upper end of `between`, take "
+                "more steps, or ask tftransfer.diagnose what is wrong."
             )
         text = (
             f"{span} the loss fell steepest at {self.steepest:.2g} and was lowest at {self.minimum:.2g}.\n"

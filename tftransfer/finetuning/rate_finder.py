@@ -29,10 +29,10 @@ def lr_find(
 ):
     """Trains over an exponentially rising learning rate, and suggests one from the loss; changes nothing.
 
-    Step t of T uses `low × (high / low)^(t / (T − 1))`. The ramp ends early when the loss exceeds four times its
-    lowest, or is no number. A copy of the optimizer is used; the weights, the random states, the `trainable`
-    flags and the task's own compilation are afterwards bit for bit what they were. Where the policy freezes the
-    whole backbone, its embeddings are computed once.
+    Step t of T uses `low × (high / low)^(t / (T − 1))`. The ramp ends early when the loss exceeds four times
+    its lowest, or is no number. A copy of the optimizer is used; the weights, the random states, the
+    `trainable` flags and the task's own compilation are afterwards bit for bit what they were. Where the
+    policy freezes the whole backbone, its embeddings are computed once.
 
     Reference: Smith, "Cyclical Learning Rates for Training Neural Networks", 2015 (section 3.3),
     https://arxiv.org/abs/1506.01186
@@ -45,16 +45,16 @@ def lr_find(
         between: lowest and highest rate.
         steps: steps of the ramp, at least 10; batches are repeated where the data hold fewer.
         batch_size: examples a step; the rate that is found is good for this size.
-        optimizer: the optimizer to try, of which a copy is used; None is Adam for a task, as in `finetune`, and
-            the compiled one for another model.
+        optimizer: the optimizer to try, of which a copy is used; None is Adam for a task, as in `finetune`,
+            and the compiled one for another model.
         seed: of the order of the examples.
 
     Returns:
         `LearningRates`: print it, `.plot()` it, or use its `.suggestion`.
 
     Raises:
-        ValueError: before any step, for data that do not fit, a range that is none, a policy of several stages
-            or one that changes the model (`prepare`), or a model without a loss.
+        ValueError: before any step, for data that do not fit, a range that is none, a policy of several
+            stages or one that changes the model (`prepare`), or a model without a loss.
 
     Example:
 
@@ -105,8 +105,8 @@ def lr_find(
         trial.fit(batches, steps_per_epoch=steps, shuffle=False, callbacks=[record], verbose=0)
     if not record.losses:
         raise ValueError(
-            f"The loss is no finite number at the lowest rate, {low:g}, already: look at the data and the weights, "
-            "for example by tftransfer.diagnose."
+            f"The loss is no finite number at the lowest rate, {low:g}, already: look at the data and the "
+            "weights, for example by tftransfer.diagnose."
         )
     rates = low * (high / low) ** (np.arange(len(record.losses)) / (steps - 1))
     return LearningRates(rates, record.losses, complete=len(rates) == steps)

@@ -1,0 +1,162 @@
+"""The state of a fine-tuning run on disk: which stage, where in it, and the best epoch so far."""
+
+import hashlib
+import json
+import time
+from pathlib import Path
+
+import h5py
+import keras
+import numpy as np
+
+from tftransfer.checkpoints import Checkpoint
+from tftransfer.finetuning.freezing import variable_paths
+from tftransfer.weights import atomic_write
+
+__all__ = ["RunState"]
+
+SECONDS = 30.0  # least time between two files of a stage
+STATE = "tftransfer_finetuning"
+
+
+class RunState:
+    """Files that a run goes on from after a kill at any moment; each is replaced whole.
+
+    Args:
+        resume: path of the state, or True for a name made of the settings, in the working folder.
+        task: the task.
+        settings: what the run was started with (JSON); the state of another run is refused.
+        say: function that is told what was found.
+
+    Attributes:
+        found: the state that was found (a dict), or None.
+    """
+
+    def __init__(self, resume, task, settings, say):
+        if resume is True:
+            digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:8]
+            resume = f"finetune-{digest}.state.h5"
+        self.path = Path(resume)
+        self.best_path, self.start_path = (self.path.with_suffix(end) for end in (".best.h5", ".start.h5"))
+        self.task, self.settings, self.found = task, settings, None
+        if not self.path.exists():
+            say(
+                f"Nothing to resume: there is no {self.path}. Starting, and keeping the state of the run "
+                "there."
+            )
+            return
+        self.found = _read(self.path)
+        different = [name for name, value in settings.items() if self.found["settings"].get(name) != value]
+        if different:
+            was, now = (
+                {name: each.get(name) for name in different} for each in (self.found["settings"], settings)
+            )
+            raise ValueError(
+                f"{self.path} belongs to a run that was started with {was}, not with {now}. Start with the "
+                "same settings, give resume another path, or delete the file to start over."
+            )
+        say(
+            f"Resuming from {self.path}: stage {self.found['stage'] + 1}, {self.found['step']} steps are "
+            "done."
+        )
+
+    def begins_at(self, number):
+        """Whether the run goes on in this stage, rather than beginning it."""
+        return self.found is not None and number == self.found["stage"]
+
+    def is_over(self, number):
+        """Whether the stage lies before the one to go on with."""
+        return self.found is not None and number < self.found["stage"]
+
+    def before_prepare(self, number):
+        """Keeps, or puts back, the weights that a stage's `prepare` finds."""
+        if self.begins_at(number):
+            if self.start_path.exists():
+                _load(self.task, self.start_path)
+        elif not self.is_over(number):
+            _save(self.task, self.start_path, {"stage": number})
+
+    def checkpoint(self, **place):
+        """The callback that keeps the state of a stage; `place` is what to find it by again (JSON)."""
+        made = StageCheckpoint(self.path, {"settings": self.settings, **place})
+        made.set_model(self.task)
+        return made
+
+    def save_best(self, best):
+        """Writes the weights of the best epoch; given to `BestEpoch`."""
+        kept = {"epoch": best.epoch, "value": best.value, "score": best.score}
+        _save(self.task, self.best_path, kept, instead=best.saved)
+
+    def load_best(self, best):
+        """Gives the best epoch so far back to a `BestEpoch`."""
+        if self.best_path.exists():
+            kept = _read(self.best_path)
+            with h5py.File(self.best_path, "r") as file:
+                weights = [(v, file[f"weights/{p}"][()]) for p, v in variable_paths(self.task).items()]
+            best.remember(kept["epoch"], kept["value"], tuple(kept["score"]), weights)
+
+    def delete(self):
+        """Removes the files, when the run has ended."""
+        for path in (self.path, self.best_path, self.start_path):
+            path.unlink(missing_ok=True)
+
+
+class StageCheckpoint(Checkpoint):
+    """The checkpoint of one stage: all weights by path, the optimizer's variables, random states, the place.
+
+    By path and raw, where Keras's own file would merge LoRA into the kernels.
+    """
+
+    def __init__(self, path, place):
+        super().__init__(path, fingerprint={}, steps_per_epoch=place["steps_per_epoch"], seconds=SECONDS)
+        self.place = place
+
+    def save(self, **more):
+        """Writes the state now."""
+        self.place |= more
+        record = {**self.place, "step": self.step, "history": self.past}
+        _save(self.model, self.path, record, optimizer=self.model.optimizer)
+        self._saved_at = time.monotonic()
+
+    def restore(self):
+        """Puts everything back; returns the record."""
+        record = _read(self.path)
+        _load(self.model, self.path, optimizer=self.model.optimizer)
+        self.step, self.past = record["step"], record["history"]
+        return record
+
+
+def _seeds(task):
+    return [seed.state for layer in task._flatten_layers() for seed in layer._seed_generators]
+
+
+def _save(task, path, record, optimizer=None, instead=None):
+    """Writes weights (or what is given `instead`, by id), random states and optimizer variables."""
+    weights = variable_paths(task).items()
+    numbers = {f"weights/{path}": (instead or {}).get(id(v), (v, v))[1] for path, v in weights}
+    numbers |= {f"random/{i}": state for i, state in enumerate(_seeds(task))}
+    numbers |= {f"optimizer/{i}": v for i, v in enumerate(optimizer.variables if optimizer else ())}
+    with atomic_write(path) as temporary:
+        with h5py.File(temporary, "w") as file:
+            for name, variable in numbers.items():
+                file[name] = keras.ops.convert_to_numpy(variable)
+            file.attrs[STATE] = json.dumps(record)
+
+
+def _read(path):
+    with h5py.File(path, "r") as file:
+        if STATE not in file.attrs:
+            raise ValueError(f"{path} is not the state of a fine-tuning run. Give resume another path.")
+        return json.loads(file.attrs[STATE])
+
+
+def _load(task, path, optimizer=None):
+    with h5py.File(path, "r") as file:
+        for name, variable in variable_paths(task).items():
+            if f"weights/{name}" in file:  # what prepare adds is not there before it
+                variable.assign(file[f"weights/{name}"][()])
+        for i, state in enumerate(_seeds(task)):
+            if f"random/{i}" in file:
+                state.assign(file[f"random/{i}"][()])
+        for i, variable in enumerate(optimizer.variables if optimizer else ()):
+            variable.assign(np.asarray(file[f"optimizer/{i}"][()], variable.dtype))
