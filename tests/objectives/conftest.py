@@ -12,13 +12,15 @@ def tiny_backbone(kind):
         return backbones.vit((8, 8, 1), patch_size=2, width=16, depth=1, num_heads=2)
     if kind == "cnn":
         return backbones.cnn((8, 8, 1), filters=(4, 8))
+    if kind == "table":
+        return backbones.mlp((64,), units=(16,))
     return backbones.mlp((8, 8, 1), units=(16,))
 
 
 def make(cls, seed=0):
     """The objective with its defaults alone, on the first small backbone that it accepts."""
     keras.utils.set_random_seed(seed)
-    for kind in ("cnn", "vit", "mlp"):
+    for kind in ("cnn", "vit", "table"):
         try:
             return cls(tiny_backbone(kind))
         except ValueError as error:
@@ -34,6 +36,11 @@ def stripes():
         np.pi * rows[None, None, :] + phase
     )
     return ((waves + 1) / 2)[..., None].astype("float32")
+
+
+def examples(objective):
+    """`stripes`, in the shape that an objective's backbone reads: 32 pictures, or 32 rows of 64 columns."""
+    return stripes().reshape(-1, *objective.backbone.input_shape[1:])
 
 
 @pytest.fixture

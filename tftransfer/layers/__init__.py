@@ -2,6 +2,7 @@
 
 from tftransfer.layers.augmentation import RandomView
 from tftransfer.layers.config import Configured, register
+from tftransfer.layers.corruption import swap_values
 from tftransfer.layers.decoder import example_decoder
 from tftransfer.layers.normalization import batch_normalization
 from tftransfer.layers.patch_decoder import PatchDecoder
@@ -10,6 +11,7 @@ from tftransfer.layers.pooling import pool
 from tftransfer.layers.positions import PositionEmbedding, sincos_positions
 from tftransfer.layers.projector import projector
 from tftransfer.layers.schedule import StepCount, cosine
+from tftransfer.layers.stages import token_stages
 from tftransfer.layers.teacher import Teacher
 from tftransfer.layers.transformer import SelfAttention, TransformerBlock
 from tftransfer.layers.views import two_views
@@ -32,6 +34,8 @@ __all__ = [
     "projector",
     "register",
     "sincos_positions",
+    "swap_values",
+    "token_stages",
     "two_views",
     "unpatchify",
 ]

@@ -3,21 +3,33 @@
 from tftransfer.objectives.autoencoder import Autoencoder
 from tftransfer.objectives.barlow_twins import BarlowTwins
 from tftransfer.objectives.byol import BYOL
+from tftransfer.objectives.ijepa import IJEPA
 from tftransfer.objectives.masked_autoencoder import MaskedAutoencoder
 from tftransfer.objectives.moco import MoCo
 from tftransfer.objectives.objective import Objective
+from tftransfer.objectives.rotation_prediction import RotationPrediction
+from tftransfer.objectives.scarf import SCARF
 from tftransfer.objectives.simclr import SimCLR
+from tftransfer.objectives.simmim import SimMIM
 from tftransfer.objectives.simsiam import SimSiam
+from tftransfer.objectives.variational_autoencoder import VariationalAutoencoder
 from tftransfer.objectives.vicreg import VICReg
+from tftransfer.objectives.vime import VIME
 
 __all__ = [
     "BYOL",
+    "IJEPA",
+    "SCARF",
+    "VIME",
     "Autoencoder",
     "BarlowTwins",
     "MaskedAutoencoder",
     "MoCo",
     "Objective",
+    "RotationPrediction",
     "SimCLR",
+    "SimMIM",
     "SimSiam",
     "VICReg",
+    "VariationalAutoencoder",
 ]

@@ -6,8 +6,10 @@ import keras
 from keras import ops
 
 from tftransfer import placement
-from tftransfer.layers import PatchDecoder, patchify, register
+from tftransfer.layers import PatchDecoder, patchify, register, token_stages
 from tftransfer.objectives.objective import Objective
+
+STAGES = {"objective": "MaskedAutoencoder", "instead": "SimMIM, SimCLR, or Autoencoder with noise"}
 
 
 def masked_error(prediction, target, mask):
@@ -92,7 +94,7 @@ class MaskedAutoencoder(Objective):
         **kwargs,
     ):
         super().__init__(backbone, **kwargs)
-        _, tokens, width = _stages(backbone)[0].output_shape
+        _, tokens, width = token_stages(backbone, **STAGES)[0].output_shape
         self.visible = tokens - round(tokens * mask_ratio)
         if not 0 < mask_ratio < 1 or not 0 < self.visible < tokens:
             raise ValueError(
@@ -128,7 +130,7 @@ class MaskedAutoencoder(Objective):
             pictures, order = inputs["pictures"], ops.cast(inputs["order"], "int32")
         else:
             pictures, order = inputs, None
-        embedder, trunk = _stages(self.backbone)
+        embedder, trunk = token_stages(self.backbone, **STAGES)
         tokens = embedder(pictures, training=training)  # (b, n, width)
         n = tokens.shape[1]
         if order is None:
@@ -148,20 +150,3 @@ class MaskedAutoencoder(Objective):
 
     def compute_objective(self, outputs):
         return masked_error(outputs["prediction"], outputs["target"], outputs["mask"])
-
-
-def _stages(backbone):
-    try:
-        embedder, trunk = backbone.get_layer("embedder"), backbone.get_layer("trunk")
-    except ValueError as error:
-        raise ValueError(
-            f"MaskedAutoencoder hides tokens between a backbone's two stages, layers named 'embedder' and 'trunk'; "
-            f"{backbone.name!r} has no such layers. Use backbones.vit, or for a convolutional backbone Autoencoder "
-            f"with noise, or SimCLR."
-        ) from error
-    if len(embedder.output_shape) != 3 or len(backbone.input_shape) != 4:
-        raise ValueError(
-            f"MaskedAutoencoder reconstructs patches of pictures; {backbone.name!r} reads {backbone.input_shape} "
-            f"and its embedder gives {embedder.output_shape}."
-        )
-    return embedder, trunk

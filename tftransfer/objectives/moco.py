@@ -29,9 +29,9 @@ def contrast(queries, keys, *, temperature):
     """
     q = ops.normalize(ops.cast(queries, "float32"), axis=-1)
     k = ops.normalize(ops.cast(ops.stop_gradient(keys), "float32"), axis=-1)
-    local = ops.shape(q)[0]
+    before, _ = placement.rows_before_and_total(ops.shape(q)[0])
     logits = ops.matmul(q, ops.transpose(placement.all_gather(k))) / temperature  # (local, total)
-    own = ops.arange(local) + placement.replica_id() * local
+    own = ops.arange(ops.shape(q)[0]) + before  # this replica's places in the global batch
     loss = ops.mean(ops.sparse_categorical_crossentropy(own, logits, from_logits=True))
     return 2 * temperature * loss
 

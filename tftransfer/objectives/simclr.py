@@ -32,7 +32,9 @@ def nt_xent(projections_1, projections_2, *, temperature):
     z2 = ops.normalize(ops.cast(projections_2, "float32"), axis=-1)
     before, total = placement.rows_before_and_total(ops.shape(z1)[0])
     anchors = ops.concatenate([z1, z2], axis=0)  # (2·local, dim)
-    candidates = ops.concatenate([placement.all_gather(z1), placement.all_gather(z2)], axis=0)  # (2·total, dim)
+    candidates = ops.concatenate(
+        [placement.all_gather(z1), placement.all_gather(z2)], axis=0
+    )  # (2·total, dim)
     logits = ops.matmul(anchors, ops.transpose(candidates)) / temperature  # (2·local, 2·total)
     rows = ops.arange(ops.shape(z1)[0]) + before  # this replica's places in the global batch
     own = ops.concatenate([rows, rows + total], axis=0)

@@ -1,0 +1,36 @@
+"""The two stages of a token backbone: what makes tokens, and what mixes them."""
+
+__all__ = ["token_stages"]
+
+
+def token_stages(backbone, *, objective, instead):
+    """`(embedder, trunk)` of a token backbone over pictures.
+
+    Args:
+        backbone: a built `keras.Model` with layers named `embedder` and `trunk`, such as `backbones.vit` builds.
+        objective: name of the objective that hides tokens between them, for the message.
+        instead: what to use for other backbones, for the message.
+
+    Raises:
+        ValueError: for a backbone without the two stages, or one that does not read pictures.
+
+    Example:
+
+    >>> from tftransfer import backbones
+    >>> vit = backbones.vit((8, 8, 1), width=32, depth=1, num_heads=2)
+    >>> [stage.name for stage in token_stages(vit, objective="IJEPA", instead="SimMIM")]
+    ['embedder', 'trunk']
+    """
+    try:
+        embedder, trunk = backbone.get_layer("embedder"), backbone.get_layer("trunk")
+    except ValueError as error:
+        raise ValueError(
+            f"{objective} hides tokens between a backbone's two stages, layers named 'embedder' and 'trunk'; "
+            f"{backbone.name!r} has no such layers. Use backbones.vit, or for other backbones {instead}."
+        ) from error
+    if len(embedder.output_shape) != 3 or len(backbone.input_shape) != 4:
+        raise ValueError(
+            f"{objective} hides patches of pictures; {backbone.name!r} reads {backbone.input_shape} and its embedder "
+            f"gives {embedder.output_shape}."
+        )
+    return embedder, trunk
