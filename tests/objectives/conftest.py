@@ -17,12 +17,12 @@ def tiny_backbone(kind):
     return backbones.mlp((8, 8, 1), units=(16,))
 
 
-def make(cls, seed=0):
-    """The objective with its defaults alone, on the first small backbone that it accepts."""
+def make(cls, seed=0, **settings):
+    """The objective, with its defaults alone unless told otherwise, on the first small backbone that it accepts."""
     keras.utils.set_random_seed(seed)
     for kind in ("cnn", "vit", "table"):
         try:
-            return cls(tiny_backbone(kind))
+            return cls(tiny_backbone(kind), **settings)
         except ValueError as error:
             refused = error
     raise refused
