@@ -105,7 +105,7 @@ def test_a_greedy_soup_keeps_what_helps(capsys):
 def test_whole_numbers_are_not_averaged():
     class Counts(keras.layers.Layer):
         def build(self, shape):
-            self.seen = self.add_weight(shape=(), dtype="int64", trainable=False, name="seen")
+            self.seen = self.add_weight(shape=(), dtype="int32", trainable=False, name="seen")
 
         def call(self, x):
             return x
