@@ -35,7 +35,7 @@ ALLOWED = {
     "objectives": {"layers", "placement"},
     "tasks": {"layers", "placement", "weights"},
     "weights": {"placement"},
-    "data": {"placement"},
+    "data": {"layers", "placement"},
     "policies": {"layers", "placement", "weights", "optimizers"},
 }
 # Folders whose members know nothing of each other, and what each of them may still take from beside it.

@@ -12,10 +12,10 @@ from tftransfer.data.folders import load_folder
 from tftransfer.data.labels import check_labels
 from tftransfer.data.mixing import mixed
 from tftransfer.data.npz import load_npz
-from tftransfer.data.scaling import rescales_pixels
 from tftransfer.data.sources import load
 from tftransfer.data.tfds import load_tfds
 from tftransfer.data.views import two_views
+from tftransfer.layers.scaling import rescales_pixels
 
 __all__ = [
     "Duplicate",

@@ -10,11 +10,12 @@ from tftransfer.layers.patches import PatchEmbedding, patchify, unpatchify
 from tftransfer.layers.pooling import pool
 from tftransfer.layers.positions import PositionEmbedding, sincos_positions
 from tftransfer.layers.projector import projector
+from tftransfer.layers.scaling import rescales_pixels
 from tftransfer.layers.schedule import StepCount, cosine
 from tftransfer.layers.stages import token_stages
 from tftransfer.layers.teacher import Teacher
 from tftransfer.layers.transformer import SelfAttention, TransformerBlock
-from tftransfer.layers.views import two_views
+from tftransfer.layers.views import default_view, two_views
 
 __all__ = [
     "Configured",
@@ -28,11 +29,13 @@ __all__ = [
     "TransformerBlock",
     "batch_normalization",
     "cosine",
+    "default_view",
     "example_decoder",
     "patchify",
     "pool",
     "projector",
     "register",
+    "rescales_pixels",
     "sincos_positions",
     "swap_values",
     "token_stages",

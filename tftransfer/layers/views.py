@@ -1,6 +1,27 @@
 """Two random views of each example, as joint-embedding objectives compare them."""
 
-__all__ = ["two_views"]
+from tftransfer.layers.augmentation import RandomView
+from tftransfer.layers.scaling import rescales_pixels
+
+__all__ = ["default_view", "two_views"]
+
+
+def default_view(backbone, **settings):
+    """The `RandomView` of an objective whose user gave none, in the range of pixels that the backbone reads.
+
+    Args:
+        backbone: a `keras.Model` over pictures; one that rescales pixels by itself reads 0 to 255, any other [0, 1].
+
+    Returns:
+        A `RandomView`.
+
+    Example:
+
+    >>> import keras
+    >>> default_view(keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Rescaling(1 / 255)])).value_range
+    (0.0, 255.0)
+    """
+    return RandomView(value_range=(0.0, 255.0) if rescales_pixels(backbone) else (0.0, 1.0), **settings)
 
 
 def two_views(inputs, augmentation, *, objective):

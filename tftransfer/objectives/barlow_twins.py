@@ -3,7 +3,7 @@
 from keras import ops
 
 from tftransfer import placement
-from tftransfer.layers import RandomView, pool, projector, register, two_views
+from tftransfer.layers import default_view, pool, projector, register, two_views
 from tftransfer.objectives.objective import Objective
 
 
@@ -81,7 +81,7 @@ class BarlowTwins(Objective):
         if not redundancy_weight > 0:
             raise ValueError(f"redundancy_weight must be positive; received {redundancy_weight}.")
         super().__init__(backbone, **kwargs)
-        self.augmentation = RandomView() if augmentation is None else augmentation
+        self.augmentation = default_view(backbone) if augmentation is None else augmentation
         self.projection_width = projection_width
         self.redundancy_weight = redundancy_weight
         self.pool = pool(backbone.output_shape)

@@ -2,7 +2,7 @@
 
 from keras import ops
 
-from tftransfer.layers import RandomView, Teacher, pool, projector, register, two_views
+from tftransfer.layers import Teacher, default_view, pool, projector, register, two_views
 from tftransfer.objectives.objective import Objective
 
 
@@ -70,7 +70,7 @@ class BYOL(Objective):
         **kwargs,
     ):
         super().__init__(backbone, **kwargs)
-        self.augmentation = RandomView() if augmentation is None else augmentation
+        self.augmentation = default_view(backbone) if augmentation is None else augmentation
         self.hidden_width = hidden_width
         self.projection_width = projection_width
         self.momentum = momentum

@@ -4,7 +4,7 @@ import keras
 from keras import ops
 
 from tftransfer import placement
-from tftransfer.layers import Configured, RandomView, Teacher, pool, projector, register, two_views
+from tftransfer.layers import Configured, Teacher, default_view, pool, projector, register, two_views
 from tftransfer.objectives.objective import Objective
 
 STUDENT_TEMPERATURE, CENTRE_MOMENTUM, WARM_UP = 0.1, 0.9, 0.3  # the paper's; warm-up: 30 of 100 epochs
@@ -124,8 +124,8 @@ class DINO(Objective):
                 f"DINO takes local_views from 0 and prototypes from 2 up; received {local_views} and {prototypes}."
             )
         super().__init__(backbone, **kwargs)
-        self.augmentation = RandomView(crop_scale=(0.4, 1.0)) if augmentation is None else augmentation
-        self.local_augmentation = local_augmentation or RandomView(crop_scale=(0.05, 0.4), seed=1)
+        self.augmentation = augmentation or default_view(backbone, crop_scale=(0.4, 1.0))
+        self.local_augmentation = local_augmentation or default_view(backbone, crop_scale=(0.05, 0.4), seed=1)
         self.local_views = local_views
         self.prototypes = prototypes
         self.teacher_temperature = temperatures

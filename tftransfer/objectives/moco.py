@@ -3,7 +3,7 @@
 from keras import ops
 
 from tftransfer import placement
-from tftransfer.layers import RandomView, Teacher, pool, projector, register, two_views
+from tftransfer.layers import Teacher, default_view, pool, projector, register, two_views
 from tftransfer.objectives.objective import Objective
 
 
@@ -88,7 +88,7 @@ class MoCo(Objective):
         if not temperature > 0:
             raise ValueError(f"temperature must be positive; received {temperature}.")
         super().__init__(backbone, **kwargs)
-        self.augmentation = RandomView() if augmentation is None else augmentation
+        self.augmentation = default_view(backbone) if augmentation is None else augmentation
         self.hidden_width = hidden_width
         self.projection_width = projection_width
         self.temperature = temperature

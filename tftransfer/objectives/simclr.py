@@ -3,7 +3,7 @@
 from keras import ops
 
 from tftransfer import placement
-from tftransfer.layers import RandomView, pool, projector, register
+from tftransfer.layers import default_view, pool, projector, register, two_views
 from tftransfer.objectives.objective import Objective
 
 
@@ -80,7 +80,7 @@ class SimCLR(Objective):
         if not temperature > 0:
             raise ValueError(f"temperature must be positive; received {temperature}.")
         super().__init__(backbone, **kwargs)
-        self.augmentation = RandomView() if augmentation is None else augmentation
+        self.augmentation = default_view(backbone) if augmentation is None else augmentation
         self.projection_width = projection_width
         self.temperature = temperature
         self.pool = pool(backbone.output_shape)
@@ -88,14 +88,7 @@ class SimCLR(Objective):
         self.projector = projector(width, widths=(width, projection_width))
 
     def call(self, inputs, training=None):
-        if isinstance(inputs, dict):
-            views = [inputs["view_1"], inputs["view_2"]]
-        else:
-            views = [self.augmentation(inputs, training=True) for _ in range(2)]
-        if views[0].shape[0] == 1:
-            raise ValueError(
-                "SimCLR compares examples with each other: a batch of one has nothing to compare."
-            )
+        views = two_views(inputs, self.augmentation, objective="SimCLR")
         features = self.backbone(ops.concatenate(views, axis=0), training=training)
         projections = self.projector(self.pool(features), training=training)  # (2·batch, width)
         first, second = ops.split(projections, 2, axis=0)

@@ -2,7 +2,7 @@
 
 from keras import ops
 
-from tftransfer.layers import RandomView, pool, projector, register, two_views
+from tftransfer.layers import default_view, pool, projector, register, two_views
 from tftransfer.objectives.objective import Objective
 
 
@@ -63,7 +63,7 @@ class SimSiam(Objective):
         self, backbone, *, augmentation=None, projection_width=None, prediction_width=None, **kwargs
     ):
         super().__init__(backbone, **kwargs)
-        self.augmentation = RandomView() if augmentation is None else augmentation
+        self.augmentation = default_view(backbone) if augmentation is None else augmentation
         self.projection_width = projection_width
         self.prediction_width = prediction_width
         self.pool = pool(backbone.output_shape)

@@ -3,7 +3,7 @@
 from keras import ops
 
 from tftransfer import placement
-from tftransfer.layers import RandomView, pool, projector, register, two_views
+from tftransfer.layers import default_view, pool, projector, register, two_views
 from tftransfer.objectives.objective import Objective
 
 
@@ -104,7 +104,7 @@ class VICReg(Objective):
                 f"collapse; received {weights} (invariance, variance, covariance)."
             )
         super().__init__(backbone, **kwargs)
-        self.augmentation = RandomView() if augmentation is None else augmentation
+        self.augmentation = default_view(backbone) if augmentation is None else augmentation
         self.projection_width = projection_width
         self.invariance_weight = invariance_weight
         self.variance_weight = variance_weight

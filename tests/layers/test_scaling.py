@@ -1,7 +1,7 @@
 import keras
 import pytest
 
-from tftransfer.data import rescales_pixels
+from tftransfer.layers import default_view, rescales_pixels
 
 
 def rescaling():
@@ -31,3 +31,9 @@ def test_keras_applications():
     sizes = {"input_shape": (32, 32, 3), "weights": None, "include_top": False}
     assert rescales_pixels(keras.applications.MobileNetV3Small(**sizes))
     assert not rescales_pixels(keras.applications.MobileNetV2(**sizes))
+
+
+def test_the_default_view_keeps_the_range_that_the_model_reads():
+    own = keras.Sequential([keras.Input((8, 8, 3)), rescaling()])
+    assert default_view(own).value_range == (0.0, 255.0)
+    assert default_view(keras.Sequential([keras.Input((8, 8, 3))])).value_range == (0.0, 1.0)
