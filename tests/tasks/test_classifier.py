@@ -85,3 +85,17 @@ def test_from_binary_to_classes_and_back():
     task = make(num_classes=1)
     assert isinstance(task.swap_head(3).default_loss(), keras.losses.SparseCategoricalCrossentropy)
     assert isinstance(task.swap_head(1).default_loss(), keras.losses.BinaryCrossentropy)
+
+
+def test_without_a_number_of_classes_there_is_no_head_yet():
+    task = make()
+    assert task.head is None and task.num_classes is None and len(task.weights) == len(task.backbone.weights)
+    with pytest.raises(ValueError, match="no head yet"):
+        task(X)
+    again = Classifier.from_config(task.get_config())
+    assert again.head is None
+    assert task.swap_head(3).num_classes == 3 and task(X).shape == (64, 3)
+    own = make(head=keras.Sequential([keras.layers.Dense(5, activation="relu"), keras.layers.Dense(4)]))
+    assert own.num_classes == 4 and own(X).shape == (64, 4)
+    with pytest.raises(ValueError, match="head is a Keras layer"):
+        make(head="linear")

@@ -17,7 +17,8 @@ class Classifier(Task):
 
     Args:
         backbone: a built `keras.Model`, or the path of a self-describing `.weights.h5` file.
-        num_classes: number of classes; 1 for a single logit.
+        num_classes: number of classes; 1 for a single logit. None takes that of `head`, or, without one, leaves
+            the task without a head: `finetune` reads the number from the labels, or call `swap_head`.
         multi_label: whether an example may belong to several classes.
         pooling: `"auto"` (mean), `"mean"`, `"max"` or `"flatten"`.
         dropout: dropout rate between pool and head, in [0, 1).
@@ -40,7 +41,7 @@ class Classifier(Task):
     def __init__(
         self,
         backbone,
-        num_classes,
+        num_classes=None,
         *,
         multi_label=False,
         pooling="auto",
@@ -51,7 +52,9 @@ class Classifier(Task):
     ):
         super().__init__(backbone, pooling=pooling, dropout=dropout, augmentation=augmentation, **kwargs)
         self.multi_label = multi_label
-        self.swap_head(num_classes, head=head)
+        self.num_classes = None
+        if num_classes is not None or head is not None:
+            self.swap_head(self._width_of(head) if num_classes is None else num_classes, head=head)
 
     def swap_head(self, num_classes=None, *, head=None):
         """Puts a fresh head on the same backbone; compile anew afterwards (`finetune` does).

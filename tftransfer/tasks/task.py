@@ -62,6 +62,13 @@ class Task(Configured, placement.PlacedModel):
         """The metrics that `finetune` compiles with; the first one chooses the best epoch."""
         raise NotImplementedError("A task's default_metrics() returns a list of Keras metrics.")
 
+    def _width_of(self, head):
+        """Number of outputs of a head that the user made."""
+        if not isinstance(head, keras.layers.Layer):
+            raise ValueError(f"head is a Keras layer or model; received {type(head).__name__}.")
+        width = self.pool.compute_output_shape(self.backbone.output_shape)[-1]
+        return head.compute_output_shape((None, width))[-1]
+
     def _set_head(self, units, head):
         """Puts `head`, by default one linear layer, in the place of the old one."""
         width = self.pool.compute_output_shape(self.backbone.output_shape)[-1]
@@ -94,6 +101,11 @@ class Task(Configured, placement.PlacedModel):
         return self.pool(self.backbone(inputs, training=training))
 
     def call(self, inputs, training=None):
+        if self.head is None:
+            raise ValueError(
+                f"The task {self.name!r} has no head yet, since nobody said how many classes there are. Call "
+                "swap_head(num_classes), or let finetune read their number from the labels."
+            )
         if self.augmentation is not None and training:
             inputs = self.augmentation(inputs, training=True)
         embeddings = self.embed(inputs, training=training)
