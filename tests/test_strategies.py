@@ -6,7 +6,9 @@ import pytest
 
 import tftransfer as tt
 
-pytestmark = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="tf.distribute is TensorFlow's")
+pytestmark = pytest.mark.skipif(
+    keras.backend.backend() != "tensorflow", reason="tf.distribute is TensorFlow's"
+)
 
 
 def stories(name, x, y, tmp_path):

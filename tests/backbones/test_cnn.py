@@ -4,9 +4,7 @@ import pytest
 from tftransfer.backbones import cnn
 
 
-@pytest.mark.parametrize(
-    ("side", "out"), [(4, 2), (5, 2), (8, 2), (16, 2), (28, 4), (32, 4), (64, 8)]
-)
+@pytest.mark.parametrize(("side", "out"), [(4, 2), (5, 2), (8, 2), (16, 2), (28, 4), (32, 4), (64, 8)])
 def test_map_never_falls_below_two_pixels(side, out):
     assert cnn((side, side, 1)).output_shape == (None, out, out, 128)
 
