@@ -101,9 +101,10 @@ class _AsInTraining(placement.PlacedModel):
 
 
 def _runner(model):
-    """Made once for a model and the same live layers, since momentum 0 is part of what is traced."""
+    """Made once for a model of the same parts and live layers, which with momentum 0 are in what is traced."""
     models = kept_beside(model).models
-    key = ("as_in_training", tuple(id(layer) for layer in live_batch_norm(model)))
+    parts = [getattr(model, name, None) for name in ("backbone", "head")] + live_batch_norm(model)
+    key = ("as_in_training", *map(id, parts))
     if key not in models:
         with scope_of(model):
             models[key] = _AsInTraining(model)
