@@ -65,6 +65,7 @@ def refresh_batch_norm(model, data, *, batch_size=128, seed=0):
         for layer in layers:
             layer.momentum = 0.0  # a batch's own statistics, to be read after it
         for batch in batches:
+            batch = keras.tree.map_structure(np.asarray, batch)  # JAX takes no tensors of TensorFlow's
             rows = len(keras.tree.flatten(runner.predict_on_batch(batch))[0])
             for layer, total in zip(layers, sums, strict=True):
                 mean, variance = (_array(v) for v in (layer.moving_mean, layer.moving_variance))
@@ -108,7 +109,7 @@ def _runner(model):
     if key not in models:
         with scope_of(model):
             models[key] = _AsInTraining(model)
-            models[key].compile(jit_compile=False)
+            models[key].compile(jit_compile=keras.backend.backend() == "jax")
     return models[key]
 
 

@@ -97,6 +97,7 @@ def _embeddings(task, data, batch_size):
     for x, y, *_ in data_module.batches(
         data, batch_size=batch_size, scale=scale, input_shape=input_shape_of(task)
     ):
+        x = keras.tree.map_structure(np.asarray, x)  # JAX takes no tensors of TensorFlow's
         parts.append(np.asarray(embedder.predict_on_batch(x), "float32"))
         labels.append(np.asarray(y))
     return np.concatenate(parts), np.concatenate(labels)
