@@ -40,7 +40,9 @@ def test_data_of_another_size_need_no_new_head_model(make_task, data):
     task = make_task()
     for count in (22, 15, 9, 3):
         rows = slice(0, count)
-        history = finetune(task, (data[0][rows], data[1][rows]), policy=linear_probe(1), batch_size=4, verbose=0)
+        history = finetune(
+            task, (data[0][rows], data[1][rows]), policy=linear_probe(1), batch_size=4, verbose=0
+        )
         assert np.isfinite(history.history["loss"][0])
 
 

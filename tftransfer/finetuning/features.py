@@ -9,9 +9,10 @@ from tftransfer.data.batches import to_columns
 from tftransfer.data.dataset_batches import is_dataset
 from tftransfer.data.progress import Progress
 from tftransfer.finetuning.compilation import kept_beside
+from tftransfer.finetuning.epochs import OnEmbeddings
 from tftransfer.tasks.task import Task
 
-__all__ = ["Embedder", "OnEmbeddings", "callbacks_of", "embed", "helpers", "why_not"]
+__all__ = ["Embedder", "callbacks_of", "embed", "helpers", "why_not"]
 
 
 class Embedder(placement.PlacedModel):
@@ -27,33 +28,20 @@ class Embedder(placement.PlacedModel):
         return pool(backbone(inputs, training=False))
 
 
-class OnEmbeddings(placement.PlacedModel):
-    """The task behind its embeddings, as a model of its own that shares the task's head."""
+def helpers(task, batch_size=None):
+    """The `Embedder` and the `OnEmbeddings` of a task, made once.
 
-    def __init__(self, task):
-        super().__init__(name="on_embeddings")
-        self.head = task.head
-        self.drop = task.drop
-        self.built = True
-
-    def call(self, embeddings, training=None):
-        if self.drop is not None:
-            embeddings = self.drop(embeddings, training=training)
-        return self.head(embeddings)
-
-    def get_config(self):
-        return {"head": keras.saving.serialize_keras_object(self.head), "drop": self.drop and self.drop.rate}
-
-
-def helpers(task):
-    """The `Embedder` and the `OnEmbeddings` of a task, made once."""
+    Args:
+        task: the task.
+        batch_size: see `OnEmbeddings`.
+    """
     models = kept_beside(task).models
     with task.scope():
         if "embedder" not in models or models["embedder"].part[0] is not task.backbone:
             models["embedder"] = Embedder(task)
-        if "on_embeddings" not in models or models["on_embeddings"].head is not task.head:
-            models["on_embeddings"] = OnEmbeddings(task)
-    return models["embedder"], models["on_embeddings"]
+        if batch_size not in models or models[batch_size].head is not task.head:
+            models[batch_size] = OnEmbeddings(task, batch_size)
+    return models["embedder"], models[batch_size]
 
 
 def embed(embedder, data, *, batch_size, scale=True, verbose=0):

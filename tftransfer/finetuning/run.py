@@ -13,6 +13,7 @@ from tftransfer.finetuning import features
 from tftransfer.finetuning.callbacks import BestEpoch, StopOnNaN
 from tftransfer.finetuning.checks import count_steps, is_one_hot
 from tftransfer.finetuning.compilation import compile_stage, scope_of
+from tftransfer.finetuning.epochs import epoch_batches, hears_steps
 from tftransfer.finetuning.freezing import Flags, apply_stage, context_of, trainable_state
 from tftransfer.finetuning.gradients import gradient_norms
 from tftransfer.finetuning.rates import make_optimizer, stage_rate
@@ -118,13 +119,16 @@ class Run:
                 self.embedded = None
                 model, data, shape = self.task, (self.data, self.validation), self.shape
             else:
-                embedder, model = features.helpers(self.task)
+                epochs = not any(map(hears_steps, self.callbacks))
+                embedder, model = features.helpers(self.task, self.batch_size if epochs else None)
+                options["jit_compile"] &= keras.backend.backend() != "tensorflow"  # batches of no fixed size
                 self._compile(model, self.task.optimizer, also=id(self.task.optimizer), **options)
                 data, shape = self._embeddings(embedder), None
             if self.best is not None:
                 self.best.begin_stage(model.weights)
                 watching.append(self.best)
             if checkpoint is not None:
+                checkpoint.whole_epochs = not why_not and epochs
                 watching.append(checkpoint)
             self._fit(model, data, shape, start, first + stage.epochs, watching)
             if checkpoint is not None:
@@ -164,12 +168,17 @@ class Run:
     def _fit(self, model, data, shape, start, last, watching):
         """Fits from a step of the run to the end of an epoch of it, and appends to the history."""
         training, validation = data
+        whole = getattr(model, "batch_size", None) is not None  # an epoch per step
         for step, until, steps in _runs(start, self.steps, last):
+            if whole:
+                batches, steps = epoch_batches(training, seed=self.seed, start=step // self.steps), 1
+            else:
+                batches = self._training_batches(training, shape, start=step)
             heard = watching
             if model is not self.task:
                 heard = features.callbacks_of(self.task, model, watching, self.verbose, until, steps)
             fitted = model.fit(
-                self._training_batches(training, shape, start=step),
+                batches,
                 validation_data=None if validation is None else self._validation_batches(validation, shape),
                 steps_per_epoch=steps,
                 initial_epoch=step // self.steps,

@@ -110,6 +110,11 @@ class StageCheckpoint(Checkpoint):
     def __init__(self, path, place):
         super().__init__(path, fingerprint={}, steps_per_epoch=place["steps_per_epoch"], seconds=SECONDS)
         self.place = place
+        self.whole_epochs = False  # what Keras takes for a step is an epoch
+
+    def on_train_batch_end(self, batch, logs=None):
+        if not self.whole_epochs:
+            super().on_train_batch_end(batch, logs)
 
     def save(self, **more):
         """Writes the state now."""

@@ -42,7 +42,7 @@ def adapters(width=16, *, epochs=10, learning_rate=1e-3):
     if not isinstance(width, int) or isinstance(width, bool) or width < 1:
         raise ValueError(f"adapters: width must be an integer of at least 1; received {width!r}.")
     rules = {r"(^|/)adapter_\d+/": 1.0, r"^head/": 1.0, r".*": 0.0}
-    return Policy([Stage(f"adapters({width})", rules, epochs, learning_rate, prepare=_Insert(width))])
+    return Policy([Stage(f"adapters({width})", rules, epochs, learning_rate, prepare=Insert(width))])
 
 
 @keras.saving.register_keras_serializable(package="tftransfer")
@@ -79,7 +79,9 @@ class Adapter(keras.layers.Layer):
 
 
 @dataclasses.dataclass(frozen=True)
-class _Insert:
+class Insert:
+    """Puts bottlenecks between the blocks of a task's backbone."""
+
     width: int
 
     def __call__(self, context):
@@ -102,7 +104,10 @@ class _Insert:
             ends.discard(id(layer))  # a layer that is used twice gets one
             return Adapter(self.width, name=f"adapter_{next(count):02d}")(outputs)
 
-        flat = keras.Model(task.backbone.inputs, task.backbone.outputs[0], name=task.backbone.name)
+        inputs = task.backbone.inputs
+        flat = keras.Model(
+            inputs[0] if len(inputs) == 1 else inputs, task.backbone.outputs[0], name=task.backbone.name
+        )
         grown = keras.models.clone_model(
             flat, clone_function=lambda layer: layer, call_function=call, recursive=True
         )

@@ -42,14 +42,16 @@ def lora(rank=8, *, alpha=None, targets=".*", epochs=10, learning_rate=1e-3):
     if not isinstance(rank, int) or isinstance(rank, bool) or rank < 1:
         raise ValueError(f"lora: rank must be an integer of at least 1; received {rank!r}.")
     rules = {r"/lora_[^/]*$": 1.0, r"^head/": 1.0, r".*": 0.0}
-    enable = _Enable(rank, alpha, re.compile(targets).pattern)
+    enable = Enable(rank, alpha, re.compile(targets).pattern)
     given = f", alpha={alpha:g}" if alpha is not None else ""
     given += f", targets={targets!r}" if targets != ".*" else ""
     return Policy([Stage(f"lora({rank}{given})", rules, epochs, learning_rate, prepare=enable)])
 
 
 @dataclasses.dataclass(frozen=True)
-class _Enable:
+class Enable:
+    """Puts thin matrices beside the targeted kernels of a task."""
+
     rank: int
     alpha: float | None
     targets: str

@@ -1,0 +1,116 @@
+"""A head on embeddings, trained an epoch per call: one compiled loop over arrays in memory."""
+
+import keras
+import numpy as np
+from keras import ops
+
+from tftransfer import data as data_module
+from tftransfer import placement
+
+__all__ = ["OnEmbeddings", "epoch_batches", "hears_steps"]
+
+
+class OnEmbeddings(placement.PlacedModel):
+    """The task behind its embeddings, as a model of its own that shares the task's head.
+
+    With a `batch_size`, what `fit` takes for one batch is a whole epoch: the order of the examples, and all
+    of them. The steps run in a loop inside the compiled function: Keras's work around each step costs several
+    times what a step on embeddings does.
+
+    Args:
+        task: the task.
+        batch_size: examples per step; None for ordinary batches.
+    """
+
+    def __init__(self, task, batch_size=None):
+        super().__init__(name="on_embeddings")
+        self.head = task.head
+        self.drop = task.drop
+        self.batch_size = batch_size
+        self.built = True
+
+    def call(self, embeddings, training=None):
+        if self.drop is not None:
+            embeddings = self.drop(embeddings, training=training)
+        return self.head(embeddings)
+
+    def get_config(self):
+        return {
+            "head": keras.saving.serialize_keras_object(self.head),
+            "drop": self.drop and self.drop.rate,
+            "batch_size": self.batch_size,
+        }
+
+    def train_step(self, *args):
+        step = super().train_step
+        if self.batch_size is None:
+            return step(*args)
+        *state, (places, *columns) = args  # on JAX the state of everything goes through
+
+        def batch(first, rows):
+            chosen = ops.slice(places, (first,), (rows,))
+            return tuple(ops.take(column, chosen, axis=0) for column in columns)
+
+        size, examples = self.batch_size, ops.shape(places)[0]
+        if keras.backend.backend() == "jax":
+            size = min(size, examples)
+            last = (examples - 1) // size * size  # its step is outside the loop, for its logs
+            state = ops.fori_loop(
+                0, last // size, lambda i, s: step(s, batch(i * size, size))[1], tuple(state[0])
+            )
+            return step(state, batch(last, examples - last))
+
+        def one_more(i, done):
+            step(batch(i * size, ops.minimum(size, examples - i * size)))
+            return done
+
+        ops.fori_loop(0, -(-examples // size), one_more, 0)
+        return self.get_metrics_result()
+
+    def _symbolic_build(self, iterator=None, data_batch=None):
+        """Keras's look at the first batch, to build loss and metrics: it is shown one, not an epoch."""
+        if data_batch is None:
+            _, _, batches = next(iter(iterator))
+            data_batch = next(batches)
+        if len(data_batch[0].shape) == 1:  # the order of the examples
+            data_batch = tuple(column[: self.batch_size] for column in data_batch[1:])
+        return super()._symbolic_build(data_batch=data_batch)
+
+
+def epoch_batches(columns, *, seed, start):
+    """What a whole-epoch `OnEmbeddings` is fitted on: for each epoch `(order, *columns)`, without end.
+
+    The order is the one that `data.batches` gives the same number of examples with the same seed.
+
+    Args:
+        columns: arrays `(embeddings, y)`, or with sample weights.
+        seed: of the order.
+        start: epochs of the run that are done.
+    """
+    size = len(columns[0])
+    options = {"batch_size": size, "shuffle": True, "seed": seed, "repeat": True, "scale": False}
+    orders = data_module.batches(np.arange(size), start=start, **options)
+    if keras.backend.backend() == "tensorflow":
+        tensors = tuple(ops.convert_to_tensor(column) for column in columns)
+        return orders.map(lambda order: (order, *tensors))
+    return _Epochs(orders, columns)
+
+
+class _Epochs(keras.utils.PyDataset):
+    def __init__(self, orders, columns):
+        super().__init__()
+        self.orders, self.columns = orders, columns
+
+    @property
+    def num_batches(self):
+        return None
+
+    def __getitem__(self, index):
+        return (self.orders[index], *self.columns)
+
+
+def hears_steps(callback):
+    """Whether a callback wants to be told of each step."""
+    own, base = type(callback), keras.callbacks.Callback
+    hooks = ("on_train_batch_begin", "on_train_batch_end", "on_batch_begin", "on_batch_end")
+    return any(getattr(own, hook) is not getattr(base, hook) for hook in hooks)
