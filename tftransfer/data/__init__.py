@@ -15,6 +15,7 @@ from tftransfer.data.npz import load_npz
 from tftransfer.data.sources import load
 from tftransfer.data.tfds import load_tfds
 from tftransfer.data.views import two_views
+from tftransfer.data.weighting import weighted
 from tftransfer.layers.scaling import rescales_pixels
 
 __all__ = [
@@ -37,4 +38,5 @@ __all__ = [
     "rescales_pixels",
     "steps_per_epoch",
     "two_views",
+    "weighted",
 ]
