@@ -7,9 +7,8 @@ import pytest
 from tftransfer.finetuning import compilation, finetune
 from tftransfer.policies import full, linear_probe
 
-pytestmark = pytest.mark.compute
 
-
+@pytest.mark.compute
 def test_equal_runs_compile_once_and_give_equal_weights(make_task, data, monkeypatch):
     task, start = make_task(), make_task().get_weights()
     compiled = []

@@ -9,8 +9,6 @@ from tftransfer.finetuning.freezing import apply_stage
 from tftransfer.policies import full, linear_probe
 from tftransfer.tasks import Classifier
 
-pytestmark = pytest.mark.compute
-
 
 class Slow(Classifier):
     """A task that finetune does not know to be backbone, pool and head, so that it runs all in every step."""
@@ -25,6 +23,7 @@ def probed(make_task, *kind, **options):
     return task
 
 
+@pytest.mark.compute
 def test_embeddings_are_bit_equal(make_task, data):
     task = probed(make_task)
     embedder, _ = features.helpers(task)
@@ -37,6 +36,7 @@ def test_embeddings_are_bit_equal(make_task, data):
     np.testing.assert_array_equal(y, data[1])
 
 
+@pytest.mark.compute
 def test_same_weights_as_running_the_backbone_in_every_step(make_task, data, validation):
     histories, weights = [], []
     for kind in (Classifier, Slow):

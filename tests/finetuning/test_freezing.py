@@ -8,8 +8,6 @@ from tftransfer.finetuning import finetune, variable_paths
 from tftransfer.finetuning.freezing import apply_stage
 from tftransfer.policies import Stage, full, linear_probe
 
-pytestmark = pytest.mark.compute
-
 
 def snapshot(task):
     return {path: np.array(keras.ops.convert_to_numpy(v)) for path, v in variable_paths(task).items()}
@@ -34,6 +32,7 @@ def test_a_frozen_backbone_does_not_move_at_all(make_task, data):
     assert len(task.trainable_variables) == 7  # the flags are as they were
 
 
+@pytest.mark.compute
 def test_full_moves_everything_statistics_included(make_task, data):
     task = make_task()
     before = snapshot(task)

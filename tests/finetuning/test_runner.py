@@ -9,13 +9,12 @@ from tftransfer.finetuning import finetune
 from tftransfer.finetuning.rates import make_optimizer
 from tftransfer.policies import Stage, full, linear_probe
 
-pytestmark = pytest.mark.compute
-
 
 def values(model):
     return [np.array(v) for v in model.get_weights()]
 
 
+@pytest.mark.compute
 def test_equals_compile_and_fit_by_hand(make_task, data):
     ours, by_hand = make_task(), make_task()
     finetune(ours, data, policy=full(2, learning_rate=1e-2), batch_size=8, verbose=0)
@@ -28,6 +27,7 @@ def test_equals_compile_and_fit_by_hand(make_task, data):
         np.testing.assert_array_equal(one, other)
 
 
+@pytest.mark.compute
 def test_stages_make_one_history(make_task, data, validation):
     task = make_task()
     policy = linear_probe(2) + full(3, learning_rate=1e-3)
@@ -105,7 +105,7 @@ def test_one_line_says_what_a_stage_does(make_task, data, capsys):
 
 def test_early_stopping_ends_the_stage_not_the_run(make_task, data, validation):
     for policy in (linear_probe(4) + full(2), full(4, learning_rate=1e-5) + full(2)):
-        stop = keras.callbacks.EarlyStopping("val_loss", patience=0, min_delta=10.0)
+        stop = keras.callbacks.EarlyStopping("val_loss", patience=1, min_delta=10.0)
         history = finetune(
             make_task(), data, validation_data=validation, policy=policy, callbacks=[stop], verbose=0
         )

@@ -6,12 +6,11 @@ import pytest
 from tftransfer import policies
 from tftransfer.finetuning import finetune
 
-pytestmark = pytest.mark.compute
 POLICIES = [name for name in policies.__all__ if name[0].islower()]
 FIRST = {"surgical": policies.linear_probe(1)}  # says little without a head that has learned
 
 
-@pytest.mark.parametrize("kind", ["vit", "cnn"])
+@pytest.mark.parametrize("kind", [pytest.param("vit", marks=pytest.mark.compute), "cnn"])
 @pytest.mark.parametrize("name", POLICIES)
 def test_learns_and_moves_what_it_says_and_nothing_else(name, kind, make_task, snapshot, data):
     policy = getattr(policies, name)(epochs=6, learning_rate=1e-2)

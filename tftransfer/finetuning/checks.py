@@ -13,7 +13,7 @@ __all__ = ["check_data", "check_policy", "check_task", "count_steps", "is_one_ho
 def check_task(task):
     """Raises a `ValueError` unless `task` is a built model with a backbone, a head, a loss and metrics."""
     needed = ("backbone", "head", "default_loss", "default_metrics")
-    missing = [name for name in needed if getattr(task, name, None) is None]
+    missing = [name for name in needed if not hasattr(task, name)]
     if not isinstance(task, keras.Model) or missing:
         raise ValueError(
             f"finetune takes a task, such as tftransfer.tasks.Classifier(backbone, num_classes=10); received "

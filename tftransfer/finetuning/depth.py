@@ -6,7 +6,7 @@ import keras
 
 from tftransfer.policies.adapters import Adapter
 
-__all__ = ["depth_groups"]
+__all__ = ["cut_tensors", "depth_groups"]
 
 
 def depth_groups(task, paths):
@@ -74,7 +74,7 @@ def _segments(layer, root=False):
     if isinstance(layer, keras.Sequential):
         parts = [_Segment([part], part) for part in layer.layers]
     elif isinstance(layer, keras.Model) and hasattr(layer, "_nodes_by_depth"):
-        parts = _cut(layer)
+        parts = [_Segment(run, tensor._keras_history.operation) for run, tensor in cut_tensors(layer)]
     elif root or _holds_blocks(layer):
         parts = [_Segment([part], None) for part in _children(layer)]
     else:
@@ -104,28 +104,33 @@ def _holds_blocks(layer):
     return any(kinds.count(kind) > 1 for kind in set(kinds))
 
 
-def _cut(model):
-    """Runs of layers of a functional model between which only one tensor is alive."""
+def cut_tensors(model):
+    """Where only one tensor of a functional model is alive.
+
+    Returns:
+        A list of `(layers, tensor)`: the layers since the cut before, and the tensor that is the cut. The
+        last is the model's output.
+    """
     depths = sorted(model._nodes_by_depth, reverse=True)
     nodes = [node for depth in depths for node in model._nodes_by_depth[depth]]
     uses = {}  # id of a tensor -> how many nodes still read it
     for tensor in [t for node in nodes for t in node.input_tensors] + list(model.outputs):
         uses[id(tensor)] = uses.get(id(tensor), 0) + 1
-    alive, run, runs, seen = set(), [], [], set()
+    alive, run, cuts, seen = {}, [], [], set()
     for node in nodes:
         for tensor in node.input_tensors:
             uses[id(tensor)] -= 1
             if not uses[id(tensor)]:
-                alive.discard(id(tensor))
-        alive.update(id(tensor) for tensor in node.output_tensors if uses.get(id(tensor)))
+                alive.pop(id(tensor), None)
+        alive.update({id(tensor): tensor for tensor in node.output_tensors if uses.get(id(tensor))})
         layer = node.operation
         if isinstance(layer, keras.layers.Layer) and id(layer) not in seen:
             seen.add(id(layer))  # a layer used in several places counts where it stands first
             run.append(layer)
         if len(alive) == 1:
-            runs.append(_Segment(run, layer))
+            cuts.append((run, next(iter(alive.values()))))
             run = []
-    return [*runs, _Segment(run, None)] if run else runs
+    return cuts
 
 
 def _merged(segments):

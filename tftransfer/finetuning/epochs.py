@@ -20,16 +20,23 @@ class OnEmbeddings(placement.PlacedModel):
     Args:
         task: the task.
         batch_size: examples per step; None for ordinary batches.
+        behind: what of the backbone comes behind the embeddings, where only its beginning stands still.
     """
 
-    def __init__(self, task, batch_size=None):
+    def __init__(self, task, batch_size=None, behind=()):
         super().__init__(name="on_embeddings")
+        self.behind = list(behind)
+        self.pool = task.pool if self.behind else None
         self.head = task.head
         self.drop = task.drop
         self.batch_size = batch_size
         self.built = True
 
     def call(self, embeddings, training=None):
+        for part in self.behind:
+            embeddings = part(embeddings, training=training)
+        if self.pool is not None:
+            embeddings = self.pool(embeddings)
         if self.drop is not None:
             embeddings = self.drop(embeddings, training=training)
         return self.head(embeddings)
@@ -39,6 +46,7 @@ class OnEmbeddings(placement.PlacedModel):
             "head": keras.saving.serialize_keras_object(self.head),
             "drop": self.drop and self.drop.rate,
             "batch_size": self.batch_size,
+            "behind": [part.get_config() for part in self.behind],
         }
 
     def train_step(self, *args):

@@ -1,5 +1,7 @@
 """A frozen backbone runs once per example: the head trains on embeddings computed beforehand."""
 
+import math
+
 import keras
 import numpy as np
 
@@ -10,38 +12,46 @@ from tftransfer.data.dataset_batches import is_dataset
 from tftransfer.data.progress import Progress
 from tftransfer.finetuning.compilation import kept_beside
 from tftransfer.finetuning.epochs import OnEmbeddings
+from tftransfer.finetuning.prefix import split, why_it_moves
 from tftransfer.tasks.task import Task
 
-__all__ = ["Embedder", "callbacks_of", "embed", "helpers", "why_not"]
+__all__ = ["Embedder", "callbacks_of", "embed", "frozen_half", "helpers", "why_not"]
+
+MEMORY = 2**31  # bytes that features of a half may take; the rest of the machine is not ours
 
 
 class Embedder(placement.PlacedModel):
-    """The task up to its embeddings, as a model of its own that shares the task's layers."""
+    """What stands still of a task, as a model of its own that shares the task's layers."""
 
-    def __init__(self, task):
+    def __init__(self, parts, pool=None):
         super().__init__(name="embedder")
-        self.part = [task.backbone, task.pool]
+        self.parts, self.pool = list(parts), pool
         self.built = True
 
     def call(self, inputs):
-        backbone, pool = self.part
-        return pool(backbone(inputs, training=False))
+        for part in self.parts:
+            inputs = part(inputs, training=False)
+        return inputs if self.pool is None else self.pool(inputs)
 
 
-def helpers(task, batch_size=None):
+def helpers(task, batch_size=None, before=None, behind=()):
     """The `Embedder` and the `OnEmbeddings` of a task, made once.
 
     Args:
         task: the task.
         batch_size: see `OnEmbeddings`.
+        before, behind: the halves of the backbone (`prefix.split`); by default all of it stands still.
     """
     models = kept_beside(task).models
+    before = before or [task.backbone]
+    place = tuple(id(v) for part in behind for v in part.weights)
     with task.scope():
-        if "embedder" not in models or models["embedder"].part[0] is not task.backbone:
-            models["embedder"] = Embedder(task)
-        if batch_size not in models or models[batch_size].head is not task.head:
-            models[batch_size] = OnEmbeddings(task, batch_size)
-    return models["embedder"], models[batch_size]
+        if models.get(("of", place)) is not task.backbone:
+            models["of", place], models["behind", place] = task.backbone, list(behind)
+            models["before", place] = Embedder(before, None if behind else task.pool)
+        if (batch_size, place) not in models or models[batch_size, place].head is not task.head:
+            models[batch_size, place] = OnEmbeddings(task, batch_size, models["behind", place])
+    return models["before", place], models[batch_size, place]
 
 
 def embed(embedder, data, *, batch_size, scale=True, verbose=0):
@@ -56,12 +66,16 @@ def embed(embedder, data, *, batch_size, scale=True, verbose=0):
     """
     columns, size = to_columns(data)
     progress = Progress(size, "Computing the embeddings of the frozen backbone, once:")
-    parts = []
+    embeddings, done = None, 0
     for batch in data_module.batches(columns[0], batch_size=batch_size, scale=scale):
-        parts.append(embedder.predict_on_batch(batch))
+        part = embedder.predict_on_batch(batch)
+        if embeddings is None:
+            embeddings = np.empty((size, *part.shape[1:]), part.dtype)
+        embeddings[done : done + len(part)] = part
+        done += len(part)
         if verbose:
-            progress.add(len(parts[-1]))
-    return (np.concatenate(parts), *columns[1:])
+            progress.add(len(part))
+    return (embeddings, *columns[1:])
 
 
 class _Forward(keras.callbacks.Callback):
@@ -99,6 +113,35 @@ def why_not(task, data):
     They can when the data are arrays and everything before the head stands still: no variable is trained, no
     BatchNormalization is live, and nothing draws random numbers (augmentation, dropout).
     """
+    return _why_nothing(task, data) or why_it_moves(task.backbone)
+
+
+def frozen_half(task, data, examples):
+    """What can be computed beforehand for a task, as its flags now stand: all of its backbone, or its beginning.
+
+    Args:
+        task: the task.
+        data: the training data.
+        examples: number of examples, of validation too.
+
+    Returns:
+        `(before, behind)` as `prefix.split` gives them, with an empty `before` where nothing can.
+    """
+    if _why_nothing(task, data) is not None:
+        return [], [task.backbone]
+    before, behind = split(task.backbone)
+    if behind and before:
+        shape = task.backbone.input_shape
+        for part in before:
+            shape = part.compute_output_shape(shape)
+        shape = shape[1:]
+        if None in shape or 4 * math.prod(shape) * examples > MEMORY:
+            return [], [task.backbone]
+    return before, behind
+
+
+def _why_nothing(task, data):
+    """Why no part of a task can be computed beforehand, whatever its flags are."""
     if is_dataset(data):
         return "a tf.data.Dataset may give other examples in every epoch"
     own = type(task)
@@ -110,14 +153,6 @@ def why_not(task, data):
         return f"{own.__name__} has a training step or loss of its own"
     if task.augmentation is not None:
         return "examples are augmented"
-    for part in (task.backbone, task.pool):
-        if part.trainable_variables:
-            return f"{part.name} is trained"
-        if len(part.variables) > len(part.weights):  # the states of random number generators
-            return f"{part.name} draws random numbers (dropout or augmentation)"
-        for layer in part._flatten_layers():
-            if isinstance(layer, keras.layers.BatchNormalization) and layer.trainable:
-                return f"the BatchNormalization {layer.name} is live"
     if placement.replicas() > 1 or task._on_replicas:
         return "several replicas share the batch"
-    return None
+    return why_it_moves(task.pool)

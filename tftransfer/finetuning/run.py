@@ -41,7 +41,7 @@ class Run:
         self.flags = Flags(task)
         self.history = keras.callbacks.History()
         self.history.epoch, self.history.history, self.history.stages = [], {}, []
-        self.embedded = None  # embeddings of data and validation data, while they are valid
+        self.embedded = None  # a model, and what it made of data and validation data
         self.state = None
         if resume is not False:
             self.state = RunState(resume, task, self._settings(), self.say)
@@ -99,13 +99,14 @@ class Run:
                 optimizer=self.optimizer,
                 callbacks=self.callbacks,
             )
-        why_not = features.why_not(self.task, self.data)
+        examples = (self.steps + 1) * self.batch_size * (1 if self.validation is None else 2)  # about
+        before, behind = features.frozen_half(self.task, self.data, examples)
+        once = f", on {'the features of what is frozen' if behind else 'embeddings'} computed once"
         shown = f"{rate:g}" if isinstance(rate, float) else type(rate).__name__
         notes = ", ".join(note for note in (origin, words) if note)
         self.say(
             f"Stage {number + 1} of {len(self.policy)}, {stage.name}: {applied}"
-            f"{'' if why_not else ', on embeddings computed once'}; learning rate {shown}{applied.spread} "
-            f"({notes})."
+            f"{once if before else ''}; learning rate {shown}{applied.spread} ({notes})."
         )
         options = {
             "jit_compile": placement.jit_compile(self.task, steps=stage.epochs * self.steps),
@@ -115,20 +116,22 @@ class Run:
         first, start, checkpoint = self._place(number, found, applied)
         if found is None or not found.get("done"):
             watching = [*self.callbacks, StopOnNaN(stage.name, shown)]
-            if why_not:
+            if not before:
                 self.embedded = None
                 model, data, shape = self.task, (self.data, self.validation), self.shape
             else:
-                epochs = not any(map(hears_steps, self.callbacks))
-                embedder, model = features.helpers(self.task, self.batch_size if epochs else None)
-                options["jit_compile"] &= keras.backend.backend() != "tensorflow"  # batches of no fixed size
+                epochs = not behind and not any(map(hears_steps, self.callbacks))
+                size = self.batch_size if epochs else None
+                embedder, model = features.helpers(self.task, size, before, behind)
+                if epochs and keras.backend.backend() == "tensorflow":
+                    options["jit_compile"] = False  # batches of no fixed size
                 self._compile(model, self.task.optimizer, also=id(self.task.optimizer), **options)
                 data, shape = self._embeddings(embedder), None
             if self.best is not None:
                 self.best.begin_stage(model.weights)
                 watching.append(self.best)
             if checkpoint is not None:
-                checkpoint.whole_epochs = not why_not and epochs
+                checkpoint.whole_epochs = bool(before) and epochs
                 watching.append(checkpoint)
             self._fit(model, data, shape, start, first + stage.epochs, watching)
             if checkpoint is not None:
@@ -204,12 +207,13 @@ class Run:
         return data_module.batches(data, batch_size=size, scale=self.scale, input_shape=shape)
 
     def _embeddings(self, embedder):
-        """Training and validation data as embeddings, kept from stage to stage while nothing before the head moves."""
-        if self.embedded is None:
+        """Training and validation data as embeddings, kept for the next stage, which may have the same."""
+        if self.embedded is None or self.embedded[0] is not embedder:
             options = {"batch_size": self.batch_size, "scale": self.scale, "verbose": self.verbose}
             both = (self.data, self.validation)
-            self.embedded = tuple(each and features.embed(embedder, each, **options) for each in both)
-        return self.embedded
+            both = tuple(each and features.embed(embedder, each, **options) for each in both)
+            self.embedded = embedder, both
+        return self.embedded[1]
 
     def _compile(self, model, optimizer, **options):
         with scope_of(model):

@@ -1,6 +1,7 @@
 """finetune(): runs the stages of a policy, each freshly compiled, as one continuous history."""
 
 from tftransfer.finetuning.checks import check_data, check_policy, check_task
+from tftransfer.finetuning.heads import build_head
 from tftransfer.finetuning.run import Run
 
 __all__ = ["finetune"]
@@ -34,7 +35,7 @@ def finetune(
     optimizer of your choice.
 
     Args:
-        task: a `tasks.Task`.
+        task: a `tasks.Task`; one without a head gets it for the classes in the data.
         data: labelled examples: `(x, y)`, what `tt.data.load` returned, or a `tf.data.Dataset`.
         validation_data: the same, to choose the best epoch by; never used for training.
         policy: a `policies.Policy`; default `linear_probe() + full()`.
@@ -71,8 +72,9 @@ def finetune(
     [0, 1]
     """
     check_task(task)
-    policy = check_policy(policy, task)
     check_data(task, data)
+    build_head(task, data)
+    policy = check_policy(policy, task)
     if validation_data is not None:
         check_data(task, validation_data, training=False)
     run = Run(

@@ -1,0 +1,82 @@
+"""The frozen beginning of a backbone: where it ends, and the two models that it falls into there."""
+
+import keras
+
+from tftransfer.finetuning.depth import cut_tensors
+
+__all__ = ["split", "stands_still"]
+
+
+def split(backbone):
+    """Cuts a backbone behind its frozen beginning, as its `trainable` flags now stand.
+
+    The cut lies where one tensor carries everything on, as far up as everything before it stands still;
+    nested functional and Sequential models are opened. All layers are shared with the backbone, and the two
+    halves one after the other compute, bit for bit, what it does.
+
+    Args:
+        backbone: a functional or Sequential `keras.Model`.
+
+    Returns:
+        `(before, behind)`: lists of models and layers to be called one after the other. `before` is empty
+        where nothing with weights stands still, `behind` where all does.
+
+    Example:
+
+    >>> dense = [keras.layers.Dense(4, name=name) for name in "abc"]
+    >>> model = keras.Sequential([keras.Input((4,)), *dense])
+    >>> dense[0].trainable = False
+    >>> before, behind = split(model)
+    >>> [len(part.weights) for part in before], [len(part.weights) for part in behind]
+    ([2], [4])
+    """
+    if stands_still(backbone):
+        return [backbone], []
+    before, behind = _split(backbone)
+    return (before, behind) if any(part.weights for part in before) else ([], [backbone])
+
+
+def _split(model):
+    if isinstance(model, keras.Sequential) and model.built:
+        model = keras.Model(model.inputs[0], model.outputs[0])
+    if not isinstance(model, keras.Model) or not hasattr(model, "_nodes_by_depth") or len(model.inputs) != 1:
+        return [], [model]
+    source, start, before = model.inputs[0], model.inputs[0], []
+    cuts = cut_tensors(model)
+    for layers, tensor in cuts:
+        if not all(map(stands_still, layers)):
+            break
+        start = tensor
+    else:
+        return [model], []
+    if start is not source:
+        before = [keras.Model(source, start)]
+    inner = [layer for layer in layers if layer.weights]
+    if len(layers) == len(inner) == 1 and isinstance(inner[0], keras.Model):  # open what moves in part
+        first, rest = _split(inner[0])
+        if first:
+            ends = tensor is model.outputs[0]
+            return before + first, rest if ends else [*rest, keras.Model(tensor, model.outputs[0])]
+    return before, [keras.Model(start, model.outputs[0])]
+
+
+def stands_still(layer):
+    """Whether a layer computes the same for an example in every epoch, as its flags now stand.
+
+    No variable is trained, no BatchNormalization is live, and nothing draws random numbers.
+    """
+    return why_it_moves(layer) is None
+
+
+def why_it_moves(layer):
+    """In words, why a layer does not stand still; None where it does."""
+    if any(
+        variable.trainable for variable in layer.weights
+    ):  # a BatchNormalization's, even where its flag is off
+        return f"{layer.name} is trained"
+    if len(layer.variables) > len(layer.weights):  # the states of random number generators
+        return f"{layer.name} draws random numbers (dropout or augmentation)"
+    for inner in layer._flatten_layers():
+        if isinstance(inner, keras.layers.BatchNormalization) and inner.trainable:
+            return f"the BatchNormalization {inner.name} is live"
+    return None
