@@ -11,6 +11,8 @@ __version__ = "0.1.0"
 _PUBLIC = {
     "pretrain": "pretraining",
     "finetune": "finetuning",
+    "diagnose": "finetuning",
+    "lr_find": "finetuning",
     "evaluate": "evaluation",
     "compare": "evaluation",
 }
