@@ -71,7 +71,7 @@ class Applied:
 
     def __str__(self):
         total = self.trained + self.frozen
-        text = f"trains {self.trained:,} of {total:,} parameters ({self.trained / total:.1%})"
+        text = f"trains {self.trained:,} of {total:,} parameters ({100 * self.trained / total:.3g}%)"
         count = self.batch_norm_live + self.batch_norm_frozen
         if not count:
             return text
