@@ -68,6 +68,7 @@ class SimCLR(Objective):
 
     Example:
 
+    >>> import keras
     >>> from tftransfer import backbones
     >>> objective = SimCLR(backbones.cnn((8, 8, 1), filters=(8, 16)))
     >>> objective.compile("adam")
