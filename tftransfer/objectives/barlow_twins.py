@@ -3,8 +3,8 @@
 from keras import ops
 
 from tftransfer import placement
-from tftransfer.layers import default_view, pool, projector, register, two_views
-from tftransfer.objectives.objective import Objective
+from tftransfer.layers import projector, register
+from tftransfer.objectives.joint_embedding import JointEmbedding
 
 
 def cross_correlation_loss(projections_1, projections_2, *, redundancy_weight, epsilon=1e-5):
@@ -43,7 +43,7 @@ def _standardized(z, epsilon):
 
 
 @register
-class BarlowTwins(Objective):
+class BarlowTwins(JointEmbedding):
     """Redundancy reduction: the two views' projections correlate dimension by dimension and not across.
 
     Needs neither negatives nor a teacher, and copes with batches of 128 and 256, where SimCLR suffers; it likes
@@ -80,21 +80,16 @@ class BarlowTwins(Objective):
     ):
         if not redundancy_weight > 0:
             raise ValueError(f"redundancy_weight must be positive; received {redundancy_weight}.")
-        super().__init__(backbone, **kwargs)
-        self.augmentation = default_view(backbone) if augmentation is None else augmentation
+        super().__init__(backbone, augmentation=augmentation, **kwargs)
         self.projection_width = projection_width
         self.redundancy_weight = redundancy_weight
-        self.pool = pool(backbone.output_shape)
-        embedding = self.pool.compute_output_shape(backbone.output_shape)[-1]
+        embedding = self.embedding_width
         self.projector = projector(embedding, widths=(projection_width or 4 * embedding,) * 3)
 
     def call(self, inputs, training=None):
-        views = two_views(inputs, self.augmentation, objective="BarlowTwins")
-        first, second = (self._project(view, training) for view in views)
+        views = self.views(inputs)
+        first, second = (self.project(view, training) for view in views)
         return {"projections_1": first, "projections_2": second}
-
-    def _project(self, view, training):
-        return self.projector(self.pool(self.backbone(view, training=training)), training=training)
 
     def compute_objective(self, outputs):
         return cross_correlation_loss(

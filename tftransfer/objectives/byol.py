@@ -2,8 +2,8 @@
 
 from keras import ops
 
-from tftransfer.layers import Teacher, default_view, pool, projector, register, two_views
-from tftransfer.objectives.objective import Objective
+from tftransfer.layers import Teacher, projector, register
+from tftransfer.objectives.joint_embedding import JointEmbedding
 
 
 def prediction_error(predictions, targets):
@@ -24,7 +24,7 @@ def prediction_error(predictions, targets):
 
 
 @register
-class BYOL(Objective):
+class BYOL(JointEmbedding):
     """Bootstrap your own latent: a teacher that is the student's moving average sets the targets, no negatives.
 
     Strong with moderate batches and long training. The teacher is updated inside the step (`layers.Teacher`) and is
@@ -69,13 +69,11 @@ class BYOL(Objective):
         momentum=0.996,
         **kwargs,
     ):
-        super().__init__(backbone, **kwargs)
-        self.augmentation = default_view(backbone) if augmentation is None else augmentation
+        super().__init__(backbone, augmentation=augmentation, **kwargs)
         self.hidden_width = hidden_width
         self.projection_width = projection_width
         self.momentum = momentum
-        self.pool = pool(backbone.output_shape)
-        embedding = self.pool.compute_output_shape(backbone.output_shape)[-1]
+        embedding = self.embedding_width
         widths = (hidden_width or max(2 * embedding, 64), projection_width)
         self.projector = projector(embedding, widths=widths)
         self.predictor = projector(projection_width, widths=widths, name="predictor")
@@ -83,9 +81,8 @@ class BYOL(Objective):
 
     def call(self, inputs, training=None):
         outputs = {}
-        for i, view in enumerate(two_views(inputs, self.augmentation, objective="BYOL"), start=1):
-            embeddings = self.pool(self.backbone(view, training=training))
-            projections = self.projector(embeddings, training=training)  # (batch, projection_width)
+        for i, view in enumerate(self.views(inputs), start=1):
+            projections = self.project(view, training)  # (batch, projection_width)
             outputs[f"predictions_{i}"] = self.predictor(projections, training=training)
             outputs[f"targets_{i}"] = self.teacher(view, follow=bool(training) and i == 1, training=training)
         return outputs

@@ -4,8 +4,8 @@ import keras
 from keras import ops
 
 from tftransfer import placement
-from tftransfer.layers import Configured, Teacher, default_view, pool, projector, register, two_views
-from tftransfer.objectives.objective import Objective
+from tftransfer.layers import Configured, Teacher, default_view, projector, register
+from tftransfer.objectives.joint_embedding import JointEmbedding
 
 STUDENT_TEMPERATURE, CENTRE_MOMENTUM, WARM_UP = 0.1, 0.9, 0.3  # the paper's; warm-up: 30 of 100 epochs
 
@@ -60,7 +60,7 @@ class Prototypes(Configured, keras.layers.Layer):
 
 
 @register
-class DINO(Objective):
+class DINO(JointEmbedding):
     """Self-distillation with no labels: a student of many crops follows a teacher of two, its moving average.
 
     Strong features for nearest neighbours, with transformers above all. Centring and sharpening keep the teacher
@@ -123,15 +123,14 @@ class DINO(Objective):
             raise ValueError(
                 f"DINO takes local_views from 0 and prototypes from 2 up; received {local_views} and {prototypes}."
             )
-        super().__init__(backbone, **kwargs)
-        self.augmentation = augmentation or default_view(backbone, crop_scale=(0.4, 1.0))
+        view = default_view(backbone, crop_scale=(0.4, 1.0)) if augmentation is None else augmentation
+        super().__init__(backbone, augmentation=view, **kwargs)
         self.local_augmentation = local_augmentation or default_view(backbone, crop_scale=(0.05, 0.4), seed=1)
         self.local_views = local_views
         self.prototypes = prototypes
         self.teacher_temperature = temperatures
         self.momentum = momentum
-        self.pool = pool(backbone.output_shape)
-        embedding = self.pool.compute_output_shape(backbone.output_shape)[-1]
+        embedding = self.embedding_width
         hidden = max(2 * embedding, 64)
         self.projector = projector(embedding, widths=(hidden, hidden, 256))
         self.directions = Prototypes(256, prototypes, name="prototypes")
@@ -141,7 +140,7 @@ class DINO(Objective):
         )
 
     def call(self, inputs, training=None):
-        views = two_views(inputs, self.augmentation, objective="DINO")
+        views = self.views(inputs)
         large = ops.concatenate(views, axis=0)  # (2 · batch, …)
         student = [self._answer(large, 2, training)]
         small = self._local(inputs)
@@ -171,7 +170,7 @@ class DINO(Objective):
         return [self.local_augmentation(inputs, training=True) for _ in range(self.local_views)]
 
     def _answer(self, views, count, training):
-        projections = self.projector(self.pool(self.backbone(views, training=training)), training=training)
+        projections = self.project(views, training)
         return ops.reshape(self.directions(projections), (count, -1, self.prototypes))
 
     def compute_objective(self, outputs):

@@ -3,8 +3,8 @@
 from keras import ops
 
 from tftransfer import placement
-from tftransfer.layers import Teacher, default_view, pool, projector, register, two_views
-from tftransfer.objectives.objective import Objective
+from tftransfer.layers import Teacher, projector, register
+from tftransfer.objectives.joint_embedding import JointEmbedding
 
 
 def contrast(queries, keys, *, temperature):
@@ -37,7 +37,7 @@ def contrast(queries, keys, *, temperature):
 
 
 @register
-class MoCo(Objective):
+class MoCo(JointEmbedding):
     """Momentum contrast, version 3: SimCLR's comparison with keys from a teacher, without a queue.
 
     The contrastive objective for vision transformers, and steadier than SimCLR at moderate batches (256 and more). The
@@ -87,14 +87,12 @@ class MoCo(Objective):
     ):
         if not temperature > 0:
             raise ValueError(f"temperature must be positive; received {temperature}.")
-        super().__init__(backbone, **kwargs)
-        self.augmentation = default_view(backbone) if augmentation is None else augmentation
+        super().__init__(backbone, augmentation=augmentation, **kwargs)
         self.hidden_width = hidden_width
         self.projection_width = projection_width
         self.temperature = temperature
         self.momentum = momentum
-        self.pool = pool(backbone.output_shape)
-        embedding = self.pool.compute_output_shape(backbone.output_shape)[-1]
+        embedding = self.embedding_width
         hidden = hidden_width or max(2 * embedding, 64)
         widths = (hidden, hidden, projection_width)
         self.projector = projector(embedding, widths=widths, normalize_last=True)
@@ -103,9 +101,8 @@ class MoCo(Objective):
 
     def call(self, inputs, training=None):
         outputs = {}
-        for i, view in enumerate(two_views(inputs, self.augmentation, objective="MoCo"), start=1):
-            embeddings = self.pool(self.backbone(view, training=training))
-            projections = self.projector(embeddings, training=training)  # (batch, projection_width)
+        for i, view in enumerate(self.views(inputs), start=1):
+            projections = self.project(view, training)  # (batch, projection_width)
             outputs[f"queries_{i}"] = self.predictor(projections, training=training)
             outputs[f"keys_{i}"] = self.teacher(view, follow=bool(training) and i == 1, training=training)
         return outputs

@@ -3,8 +3,8 @@
 from keras import ops
 
 from tftransfer import placement
-from tftransfer.layers import default_view, pool, projector, register, two_views
-from tftransfer.objectives.objective import Objective
+from tftransfer.layers import projector, register
+from tftransfer.objectives.joint_embedding import JointEmbedding
 
 
 def nt_xent(projections_1, projections_2, *, temperature):
@@ -44,7 +44,7 @@ def nt_xent(projections_1, projections_2, *, temperature):
 
 
 @register
-class SimCLR(Objective):
+class SimCLR(JointEmbedding):
     """Contrastive pretraining on pictures: tell the two views of each example from those of all others.
 
     The objective to try first on pictures with a convolutional backbone; it wants large batches (256 and more),
@@ -80,16 +80,14 @@ class SimCLR(Objective):
     def __init__(self, backbone, *, augmentation=None, projection_width=128, temperature=0.1, **kwargs):
         if not temperature > 0:
             raise ValueError(f"temperature must be positive; received {temperature}.")
-        super().__init__(backbone, **kwargs)
-        self.augmentation = default_view(backbone) if augmentation is None else augmentation
+        super().__init__(backbone, augmentation=augmentation, **kwargs)
         self.projection_width = projection_width
         self.temperature = temperature
-        self.pool = pool(backbone.output_shape)
-        width = self.pool.compute_output_shape(backbone.output_shape)[-1]
+        width = self.embedding_width
         self.projector = projector(width, widths=(width, projection_width))
 
     def call(self, inputs, training=None):
-        views = two_views(inputs, self.augmentation, objective="SimCLR")
+        views = self.views(inputs)
         features = self.backbone(ops.concatenate(views, axis=0), training=training)
         projections = self.projector(self.pool(features), training=training)  # (2·batch, width)
         first, second = ops.split(projections, 2, axis=0)

@@ -2,8 +2,8 @@
 
 from keras import ops
 
-from tftransfer.layers import default_view, pool, projector, register, two_views
-from tftransfer.objectives.objective import Objective
+from tftransfer.layers import projector, register
+from tftransfer.objectives.joint_embedding import JointEmbedding
 
 
 def negative_cosine(predictions, targets):
@@ -24,7 +24,7 @@ def negative_cosine(predictions, targets):
 
 
 @register
-class SimSiam(Objective):
+class SimSiam(JointEmbedding):
     """Simple siamese learning: no negatives, no teacher, no large batch; the stopped gradient prevents collapse.
 
     The smallest of the joint-embedding objectives, good with small batches. Watch the standard deviation of the
@@ -62,12 +62,10 @@ class SimSiam(Objective):
     def __init__(
         self, backbone, *, augmentation=None, projection_width=None, prediction_width=None, **kwargs
     ):
-        super().__init__(backbone, **kwargs)
-        self.augmentation = default_view(backbone) if augmentation is None else augmentation
+        super().__init__(backbone, augmentation=augmentation, **kwargs)
         self.projection_width = projection_width
         self.prediction_width = prediction_width
-        self.pool = pool(backbone.output_shape)
-        embedding = self.pool.compute_output_shape(backbone.output_shape)[-1]
+        embedding = self.embedding_width
         width = projection_width or embedding
         self.projector = projector(embedding, widths=(width,) * 3, normalize_last=True)
         self.predictor = projector(
@@ -76,9 +74,8 @@ class SimSiam(Objective):
 
     def call(self, inputs, training=None):
         outputs = {}
-        for i, view in enumerate(two_views(inputs, self.augmentation, objective="SimSiam"), start=1):
-            embeddings = self.pool(self.backbone(view, training=training))
-            projections = self.projector(embeddings, training=training)  # (batch, width)
+        for i, view in enumerate(self.views(inputs), start=1):
+            projections = self.project(view, training)  # (batch, width)
             outputs[f"projections_{i}"] = projections
             outputs[f"predictions_{i}"] = self.predictor(projections, training=training)
         return outputs

@@ -3,8 +3,8 @@
 from keras import ops
 
 from tftransfer import placement
-from tftransfer.layers import default_view, pool, projector, register, two_views
-from tftransfer.objectives.objective import Objective
+from tftransfer.layers import projector, register
+from tftransfer.objectives.joint_embedding import JointEmbedding
 
 
 def vicreg_loss(projections_1, projections_2, *, invariance_weight, variance_weight, covariance_weight):
@@ -50,7 +50,7 @@ def _spread(z):
 
 
 @register
-class VICReg(Objective):
+class VICReg(JointEmbedding):
     """Variance-invariance-covariance regularisation: what keeps the features from collapsing is said term by term.
 
     Needs neither negatives, nor a teacher, nor normalised projections. When features collapse, raise
@@ -103,23 +103,18 @@ class VICReg(Objective):
                 f"The weights of VICReg are 0 or more, and variance_weight above 0, without which the features "
                 f"collapse; received {weights} (invariance, variance, covariance)."
             )
-        super().__init__(backbone, **kwargs)
-        self.augmentation = default_view(backbone) if augmentation is None else augmentation
+        super().__init__(backbone, augmentation=augmentation, **kwargs)
         self.projection_width = projection_width
         self.invariance_weight = invariance_weight
         self.variance_weight = variance_weight
         self.covariance_weight = covariance_weight
-        self.pool = pool(backbone.output_shape)
-        embedding = self.pool.compute_output_shape(backbone.output_shape)[-1]
+        embedding = self.embedding_width
         self.projector = projector(embedding, widths=(projection_width or 4 * embedding,) * 3)
 
     def call(self, inputs, training=None):
-        views = two_views(inputs, self.augmentation, objective="VICReg")
-        first, second = (self._project(view, training) for view in views)
+        views = self.views(inputs)
+        first, second = (self.project(view, training) for view in views)
         return {"projections_1": first, "projections_2": second}
-
-    def _project(self, view, training):
-        return self.projector(self.pool(self.backbone(view, training=training)), training=training)
 
     def compute_objective(self, outputs):
         return vicreg_loss(
