@@ -99,3 +99,40 @@ def test_mistakes_raise(data, layer, classes, message):
 def test_it_takes_batches():
     with pytest.raises(ValueError, match="batches"):
         mixed(numbered((5,)), keras.layers.MixUp(), num_classes=4)
+
+
+def test_a_batch_is_mixed_the_same_wherever_one_starts():
+    def labels(start, count, layer):
+        source = batches(numbered((4, 4, 1)), batch_size=4, repeat=True, start=start)
+        steps = zip(range(count), mixed(source, layer, num_classes=4, start=start), strict=False)
+        return np.stack([np.asarray(y) for _, (_, y) in steps])
+
+    seeded = keras.layers.MixUp(0.8, seed=4)
+    whole = labels(0, 9, seeded)
+    assert len({part.tobytes() for part in whole}) == 9
+    np.testing.assert_array_equal(labels(0, 9, seeded), whole)
+    np.testing.assert_array_equal(labels(5, 4, seeded), whole[5:])
+    unseeded = labels(0, 3, keras.layers.MixUp(0.8))
+    np.testing.assert_array_equal(labels(0, 3, keras.layers.MixUp(0.8)), unseeded)
+    assert not np.allclose(whole[:3], unseeded)
+
+
+@pytest.mark.parametrize("classes", [1, 3])
+def test_class_weights_of_mixed_examples_are_those_of_the_weighted_loss(classes):
+    x, y = numbered((4, 4, 1), 12, max(classes, 2))
+    weights = {0: 0.5, 1: 2.0, 2: 0.0} if classes == 3 else {0: 0.5, 1: 2.0}
+    layer = keras.layers.MixUp(0.8, seed=3)
+    _, soft = one(mixed(batches((x, y), batch_size=12), layer, num_classes=classes, start=0))
+    both = mixed(batches((x, y), batch_size=12), layer, num_classes=classes, class_weight=weights, start=0)
+    _, rows, count = one(both)
+    logits = np.random.default_rng(0).normal(size=(12, classes)).astype("float32")
+    if classes == 1:
+        p = 1 / (1 + np.exp(-logits[:, 0]))
+        expected = -(weights[1] * soft[:, 0] * np.log(p) + weights[0] * (1 - soft[:, 0]) * np.log(1 - p))
+        loss = keras.losses.BinaryCrossentropy(from_logits=True, reduction=None)
+    else:
+        log_p = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
+        expected = -(soft * np.array([0.5, 2.0, 0.0]) * log_p).sum(axis=1)
+        loss = keras.losses.CategoricalCrossentropy(from_logits=True, reduction=None)
+    got = keras.ops.convert_to_numpy(loss(rows, logits, sample_weight=count))
+    np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-6)

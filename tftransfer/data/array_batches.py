@@ -104,6 +104,7 @@ class NumpyBatches(keras.utils.PyDataset):
         x = {key: value[rows] for key, value in x.items()} if isinstance(x, dict) else x[rows]
         columns = (x, *(label[rows] for label in labels))
         element = as_element(map_features(to_float, columns) if self.scale else columns)
+        self.step = self.start + index  # for a transform that depends on it
         return element if self.transform is None else self.transform(element)
 
 

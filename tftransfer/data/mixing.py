@@ -8,10 +8,12 @@ import numpy as np
 from tftransfer.data.array_batches import NumpyBatches
 from tftransfer.data.dataset_batches import is_dataset
 
+_TINY = 1e-30  # beside a weight it is nothing; where every weight is 0, no division by 0
+_DRAWS = 1024  # more than a layer takes from its generator for one batch
 _KERAS_READS = 4  # rank of a batch of pictures; MixUp takes one of rank 3 for a single picture, in silence
 
 
-def mixed(batches, layer=None, *, num_classes=None):
+def mixed(batches, layer=None, *, num_classes=None, class_weight=None, start=None, seed=0):
     """Mixes the examples of each batch with one another, and their labels alike, by a Keras layer.
 
     `keras.layers.MixUp` gives `λ x_i + (1 − λ) x_j` and the same of the one-hot labels, λ from Beta(α, α);
@@ -33,10 +35,18 @@ def mixed(batches, layer=None, *, num_classes=None):
             "images" and "labels"; None to bring the labels to their form and mix nothing.
         num_classes: classes of labels that are class numbers; they become one-hot rows. None where they are
             rows of numbers already, or values to be regressed.
+        class_weight: dict `{class: weight}` as `finetuning.class_weights` gives it; the batches then hold
+            sample weights too. Both labels of a mixed example count with their own weight, `Σ_c w_c y_c`, and
+            the label becomes `w_c y_c` over that sum, so that the loss is `−Σ_c w_c y_c log p_c`.
+        start: number of the first batch, for batches without end: then the random numbers of a batch depend on
+            its number and on nothing before it, and an interrupted run goes on as if it had not been. None to
+            draw them one after the other.
+        seed: of these numbers, where the layer has none.
 
     Returns:
-        The same kind of batches, of `(x, y)` with float32 labels `(batch, num_classes)`. Compile with
-        `CategoricalCrossentropy`, or `BinaryCrossentropy` for several labels and for `num_classes=1`.
+        The same kind of batches, of `(x, y)` with float32 labels `(batch, num_classes)`, or of `(x, y,
+        sample_weight)`. Compile with `CategoricalCrossentropy`, or `BinaryCrossentropy` for several labels and
+        for `num_classes=1`.
 
     Raises:
         ValueError: when there are no labels or sample weights besides, x is a dict or whole numbers, CutMix
@@ -54,7 +64,7 @@ def mixed(batches, layer=None, *, num_classes=None):
     if layer is not None and not isinstance(layer, keras.layers.Layer):
         raise ValueError(f"layer must be a Keras layer such as keras.layers.MixUp(0.2); received {layer!r}.")
     if isinstance(batches, NumpyBatches):
-        return _mixed_arrays(batches, layer, num_classes)
+        return _mixed_arrays(batches, layer, num_classes, class_weight, start, seed)
     if not is_dataset(batches):
         raise ValueError(
             f"mixed takes what tftransfer.data.batches gives; received {type(batches).__name__}. Write "
@@ -64,41 +74,74 @@ def mixed(batches, layer=None, *, num_classes=None):
 
     _check(batches.element_spec, layer, num_classes)
 
-    def mix(x, y):
+    stepped, generators = layer is not None and start is not None, ()
+    if stepped and keras.backend.backend() == "tensorflow":
+        layer, generators, seed = _own(layer, seed)
+    if stepped:
+        batches = tf.data.Dataset.zip(batches, tf.data.Dataset.counter(start))
+
+    def mix(*element):
+        (x, y), step = element if stepped else (element, None)
         if num_classes and num_classes > 1 and y.shape.rank == 1:
             y = tf.one_hot(tf.cast(y, tf.int32), num_classes)
         y = tf.cast(y, tf.float32)
         y = y[:, None] if y.shape.rank == 1 else y  # (batch, classes)
-        if layer is None:
-            return x, y
-        size = tf.shape(x)
-        wide = x if x.shape.rank == _KERAS_READS else tf.reshape(x, (size[0], -1, 1, 1))
-        out = layer({"images": wide, "labels": y}, training=True)
-        return tf.ensure_shape(tf.reshape(out["images"], size), x.shape), out["labels"]
+        if layer is not None:
+            for generator in generators:
+                generator.state.assign(tf.stack([tf.constant(seed, tf.int64), step * _DRAWS]))
+            size = tf.shape(x)
+            wide = x if x.shape.rank == _KERAS_READS else tf.reshape(x, (size[0], -1, 1, 1))
+            out = layer({"images": wide, "labels": y}, training=True)
+            x, y = tf.ensure_shape(tf.reshape(out["images"], size), x.shape), out["labels"]
+        return (x, y) if class_weight is None else (x, *_weighted_rows(y, class_weight))
 
     # One batch after the other: parallel calls would take the layer's random numbers in no fixed order.
     return batches.map(mix).prefetch(2)
 
 
-def _mixed_arrays(batches, layer, num_classes):
+def _mixed_arrays(batches, layer, num_classes, class_weight, start, seed):
     _check(batches[0], layer, num_classes)
-    inner = batches.transform
+    inner, generators = batches.transform, ()
+    if layer is not None and start is not None:
+        layer, generators, seed = _own(layer, seed)
 
     def mix(element):
         x, y = element if inner is None else inner(element)
         if num_classes and num_classes > 1 and y.ndim == 1:
             y = np.eye(num_classes)[y.astype(int)]
         y = (y[:, None] if y.ndim == 1 else y).astype("float32")
-        if layer is None:
+        if layer is not None:
+            for generator in generators:
+                generator.state.assign(np.array([seed, batches.step * _DRAWS]))
+            wide = x if x.ndim == _KERAS_READS else x.reshape(len(x), -1, 1, 1)
+            with warnings.catch_warnings():  # MixUp asks JAX for int64, and gets int32, which does
+                warnings.filterwarnings("ignore", "(?s).*Explicitly requested dtype int64")
+                out = layer({"images": wide, "labels": y}, training=True)
+            x, y = np.asarray(out["images"]).reshape(x.shape), np.asarray(out["labels"])
+        if class_weight is None:
             return x, y
-        wide = x if x.ndim == _KERAS_READS else x.reshape(len(x), -1, 1, 1)
-        with warnings.catch_warnings():  # MixUp asks JAX for int64, and gets int32, which does
-            warnings.filterwarnings("ignore", "(?s).*Explicitly requested dtype int64")
-            out = layer({"images": wide, "labels": y}, training=True)
-        return np.asarray(out["images"]).reshape(x.shape), np.asarray(out["labels"])
+        return (x, *(np.asarray(part, "float32") for part in _weighted_rows(y, class_weight)))
 
     batches.transform = mix
     return batches
+
+
+def _own(layer, seed):
+    """A copy of a layer, whose random state nobody else moves, its generators, and its seed."""
+    own = getattr(layer, "seed", None)
+    layer = type(layer).from_config(layer.get_config())
+    generators = [generator for part in layer._flatten_layers() for generator in part._seed_generators]
+    return layer, generators, int(seed if own is None else own)
+
+
+def _weighted_rows(y, class_weight):
+    """Labels `(batch, classes)` that sum to 1 again, and the weights `(batch,)`, of classes that count differently."""
+    table = np.array([class_weight[c] for c in range(len(class_weight))], "float32")
+    if y.shape[-1] == 1:  # of one logit: the number is the share of class 1
+        total = table[0] + (table[1] - table[0]) * y[:, 0]
+        return y * table[1] / (total[:, None] + _TINY), total
+    total = y @ table[:, None]  # (batch, 1)
+    return y * table / (total + _TINY), total[:, 0]
 
 
 def _check(element, layer, num_classes):
