@@ -27,7 +27,7 @@ class Fakes:
     def score(self, model, examples):
         self.calls.append(("score", model, examples))
         table = self.development_of_rate if examples == "development" else self.of_rate
-        accuracy = 0.9 if model == "pretrained" else table[self.current["scratch"]]
+        accuracy = 0.9 if model == "pretrained" else table.get(self.current["scratch"], 0.0)
         return {"accuracy": accuracy, "f1_macro": accuracy, "log_loss": 1 - accuracy}
 
     def arms(self):
@@ -42,7 +42,7 @@ class Fakes:
         return arm
 
 
-def run(fakes, rates, draws=5, budgets=(5,)):
+def run(fakes, rates, draws=5, budgets=(5,), **options):
     return run_trials(
         fakes.arms(),
         lambda budget, seed: f"draw {seed} of {budget}",
@@ -51,6 +51,7 @@ def run(fakes, rates, draws=5, budgets=(5,)):
         development="development",
         test="test",
         rates=rates,
+        **options,
     )
 
 
@@ -115,4 +116,20 @@ def test_each_fit_ticks_once():
         rates=[0.1, 0.2],
         tick=lambda: ticks.append(1),
     )
-    assert len(ticks) == 4 + 2 * 3 + 1
+    assert len(ticks) == 4 + (2 + 1) * 3 + 1  # 0.4 was tried as well, since 0.2 lay at the edge
+
+
+@pytest.mark.parametrize("rates", ([0.1, 0.2], [0.2, 0.1]))
+def test_the_search_goes_on_beyond_an_edge_that_is_best(rates):
+    fakes, added = Fakes({0.1: 0.3, 0.2: 0.5, 0.4: 0.8, 0.8: 0.6}), []
+    rows, searches = run(fakes, rates, more=added.append)
+    assert rows[1].learning_rate == 0.4 and added == [3, 3, 0][: len(added)]
+    assert sorted(searches[0]["development_accuracy"]) == [0.1, 0.2, 0.4, 0.8]
+    down = run(Fakes({0.1: 0.3, 0.2: 0.2, 0.05: 0.1}), rates)[1]
+    assert sorted(down[0]["development_accuracy"]) == [0.05, 0.1, 0.2]
+
+
+def test_the_search_ends_after_two_rates_beyond():
+    _, searches = run(Fakes({0.1: 0.1, 0.2: 0.2, 0.4: 0.3, 0.8: 0.4, 1.6: 0.5}), [0.1, 0.2])
+    assert sorted(searches[0]["development_accuracy"]) == [0.1, 0.2, 0.4, 0.8]
+    assert searches[0]["learning_rate"] == 0.8

@@ -49,7 +49,8 @@ def compare(
         scratch_policy: How scratch is trained, its learning rates replaced by the chosen one; None is `full`.
         development: Labelled examples to choose scratch's learning rate on; None sets a stratified fifth of
             `labelled` aside.
-        scratch_learning_rates: The rates to choose from.
+        scratch_learning_rates: The rates to choose from; while the best one is the lowest or the highest, the
+            next one beyond is tried as well, twice at most. A single rate is taken as it is.
         batch_size: Examples per step.
         seed: Fixes the draws, the heads and the initial weights: draw i uses `seed + i`.
         verbose: 0 silent, 1 progress bar, "auto" 1.
@@ -108,7 +109,7 @@ def compare(
             development=held_out,
             test=test,
             rates=rates,
-            tick=(lambda: bar.add(1)) if bar else (lambda: None),
+            **({"tick": lambda: bar.add(1), "more": lambda fits: _lengthen(bar, fits)} if bar else {}),
         )
     finally:
         wiring.put_back()
@@ -126,6 +127,10 @@ def compare(
         "notes": _notes(searches, rates, held_out.size),
     }
     return Comparison(rows, details=details)
+
+
+def _lengthen(bar, fits):
+    bar.target += fits
 
 
 def _check_numbers(budgets, draws, rates, batch_size):
@@ -185,10 +190,14 @@ def _notes(searches, rates, held_out):
     notes = ["No test example took part in fine-tuning or in any choice: they were scored once, at the end."]
     if len(rates) == 1:
         return [*notes, f"Scratch's learning rate was given ({rates[0]:g}), not chosen."]
-    tried = ", ".join(f"{rate:g}" for rate in rates)
-    notes.append(f"Scratch's learning rate is the best of {tried} on {held_out} other examples.")
-    chosen = {search["learning_rate"] for search in searches}
-    edges = chosen & {min(rates), max(rates)}
+    edges = set()
+    for search in searches:
+        tried = sorted(search["development_accuracy"])
+        notes.append(
+            f"Scratch's learning rate at {search['labels_per_class']} labels per class is the best of "
+            f"{', '.join(f'{rate:g}' for rate in tried)} on {held_out} other examples."
+        )
+        edges |= {search["learning_rate"]} & {tried[0], tried[-1]}
     if edges:
         notes.append(
             f"It lies at the edge of those tried ({', '.join(f'{rate:g}' for rate in sorted(edges))}): give "

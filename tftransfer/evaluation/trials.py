@@ -7,6 +7,8 @@ import numpy as np
 
 from tftransfer.evaluation.comparison import Row
 
+EXTENSIONS = 2  # rates tried beyond those given, where the best one lies at an edge
+
 
 class Arms(NamedTuple):
     """What the protocol needs to know about models.
@@ -27,12 +29,13 @@ class Arms(NamedTuple):
     restore: object
 
 
-def run_trials(arms, draw, *, budgets, seeds, development, test, rates, tick=lambda: None):
+def run_trials(arms, draw, *, budgets, seeds, development, test, rates, tick=lambda: None, more=lambda n: None):
     """Runs both arms over all draws at each label budget; test examples are scored once a fit, at the end.
 
     Scratch's learning rate is chosen per budget: every rate is fitted on the first draws (at most three) and
-    the one with the highest mean accuracy on `development` is kept, equal ones told apart by log loss; the
-    other draws are then fitted with it. Fits of the kept rate are not repeated.
+    the one with the highest mean accuracy on `development` is kept, equal ones told apart by log loss; while
+    it is the lowest or the highest, the next one beyond is tried as well, twice at most. The other draws are
+    then fitted with it. Fits of the kept rate are not repeated.
 
     Args:
         arms: The `Arms`.
@@ -43,6 +46,7 @@ def run_trials(arms, draw, *, budgets, seeds, development, test, rates, tick=lam
         test: Examples of the final figures.
         rates: Learning rates to try for scratch.
         tick: Called after each fit.
+        more: Called with the number of fits that are added, when the search goes on beyond the rates.
 
     Returns:
         (rows, searches): a list of `Row`, and per budget a dict with the mean development accuracy of each
@@ -55,7 +59,7 @@ def run_trials(arms, draw, *, budgets, seeds, development, test, rates, tick=lam
             _fit(arms, "pretrained", seed, few, None, tick) for seed, few in zip(seeds, draws, strict=True)
         ]
         rows.append(_row(arms, budget, "pretrained", fitted, test, None))
-        rate, first, search = _search(arms, seeds, draws, development, rates, tick)
+        rate, first, search = _search(arms, seeds, draws, development, rates, tick, more)
         rest = zip(seeds[len(first) :], draws[len(first) :], strict=True)
         fitted = first + [_fit(arms, "scratch", seed, few, rate, tick) for seed, few in rest]
         rows.append(_row(arms, budget, "scratch", fitted, test, rate))
@@ -73,32 +77,51 @@ def _fit(arms, arm, seed, few, rate, tick):
     return arms.snapshot(model), seconds, steps
 
 
-def _search(arms, seeds, draws, development, rates, tick):
+def _search(arms, seeds, draws, development, rates, tick, more):
     """The best rate on the development examples, its fits so far, and what each rate reached."""
     count = min(3, len(seeds)) if len(rates) > 1 else 0
-    best, reached = (None, rates[0], []), {}
-    for rate in rates if count else ():
-        try:
-            fitted = [
-                _fit(arms, "scratch", seed, few, rate, tick)
-                for seed, few in zip(seeds[:count], draws[:count], strict=True)
-            ]
-        except FloatingPointError:  # the loss was no longer finite: this rate is too high
-            reached[rate] = None
-            continue
-        scores = [arms.score(arms.restore("scratch", weights), development) for weights, _, _ in fitted]
-        accuracy, loss = (
-            float(np.mean([score[name] for score in scores])) for name in ("accuracy", "log_loss")
-        )
-        reached[rate] = accuracy
-        if best[0] is None or (accuracy, -loss) > best[0]:
-            best = ((accuracy, -loss), rate, fitted)
-    if count and best[0] is None:
+    if not count:
+        return rates[0], [], {"learning_rate": rates[0], "draws": 0, "development_accuracy": {}}
+    tried = {}
+    queue = list(rates)
+    while queue:
+        rate = queue.pop(0)
+        tried[rate] = _try(arms, rate, seeds[:count], draws[:count], development, tick)
+        if not queue and len(tried) < len(rates) + EXTENSIONS:
+            queue = _beyond(tried)
+            more(count * len(queue))
+    good = {rate: fits for rate, fits in tried.items() if fits is not None}
+    if not good:
         raise ValueError(
             f"scratch diverged at every learning rate of {rates}; give lower scratch_learning_rates."
         )
-    _, rate, fitted = best
-    return rate, fitted, {"learning_rate": rate, "draws": count, "development_accuracy": reached}
+    rate = max(good, key=lambda rate: good[rate][0])
+    reached = {rate: None if fits is None else fits[0][0] for rate, fits in tried.items()}
+    return rate, good[rate][1], {"learning_rate": rate, "draws": count, "development_accuracy": reached}
+
+
+def _try(arms, rate, seeds, draws, development, tick):
+    """((accuracy, -log loss) on the development examples, fits) of a rate; None where the loss diverged."""
+    try:
+        fits = [_fit(arms, "scratch", seed, few, rate, tick) for seed, few in zip(seeds, draws, strict=True)]
+    except FloatingPointError:  # the loss was no longer finite: this rate is too high
+        return None
+    scores = [arms.score(arms.restore("scratch", weights), development) for weights, _, _ in fits]
+    accuracy, loss = (float(np.mean([score[name] for score in scores])) for name in ("accuracy", "log_loss"))
+    return (accuracy, -loss), fits
+
+
+def _beyond(tried):
+    """The next rate outward, as a list, where the best one so far lies at an edge of those tried."""
+    good = [rate for rate, fits in tried.items() if fits is not None]
+    if not good:
+        return []
+    best, ordered = max(good, key=lambda rate: tried[rate][0]), sorted(tried)
+    if best == ordered[-1]:
+        return [float(f"{best * best / ordered[-2]:.3g}")]
+    if best == ordered[0]:
+        return [float(f"{best * best / ordered[1]:.3g}")]
+    return []
 
 
 def _row(arms, budget, arm, fitted, test, rate):
