@@ -80,6 +80,7 @@ class MaskedAutoencoder(Objective):
     >>> history = objective.fit(keras.random.uniform((16, 8, 8, 1)), verbose=0)
     """
 
+    default_learning_rate = 3e-3  # for small encoders and short runs; a ViT-Base takes 1e-3 or less
     default_weight_decay = 0.05
 
     def __init__(
