@@ -92,3 +92,13 @@ def test_fashion_mnist_from_local_originals(shared_data, tmp_path):
     assert some.size == 500
     with pytest.raises(ValueError, match="test, train"):
         load("fashion_mnist", split="validation", data_dir=tmp_path)
+
+
+def test_advice_to_the_authors_of_tfds_does_not_bury_ours(mocked, caplog):
+    import logging
+
+    load("cifar10", split="test")
+    logging.getLogger("absl").warning("something that matters")
+    said = [record.getMessage() for record in caplog.records]
+    assert "something that matters" in said
+    assert not any("FeatureConnector.dtype" in line for line in said)

@@ -1,6 +1,7 @@
 """Data sets of TensorFlow Datasets by name, prepared from the internet or from local originals."""
 
 import difflib
+import logging
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -23,7 +24,13 @@ def _import_tfds():
         ) from error
     import tensorflow_datasets
 
+    logging.getLogger("absl").addFilter(_not_about_dtype)  # added once however often it is called
     return tensorflow_datasets
+
+
+def _not_about_dtype(record):
+    """Lets all log lines pass but TFDS's advice to its own developers, which users cannot follow."""
+    return "`FeatureConnector.dtype` is deprecated" not in record.getMessage()
 
 
 def find_builder(name, *, data_dir=None):
