@@ -177,12 +177,33 @@ def test_importing_the_package_imports_no_backend():
     assert done.stdout.strip() == "[]", done.stderr
 
 
-def test_files_that_name_our_classes_load_after_import_keras(tmp_path):
-    from tftransfer import backbones, tasks
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    from tftransfer import backbones, tasks, weights
 
-    path = tmp_path / "task.keras"
-    tasks.Classifier(
-        backbones.vit((8, 8, 1), patch_size=4, width=8, depth=1, num_heads=1), num_classes=2
-    ).save(path)
-    done = python(f"import keras, tftransfer; print(type(keras.models.load_model({str(path)!r})).__name__)")
-    assert done.stdout.strip() == "Classifier", done.stderr
+    folder = tmp_path_factory.mktemp("saved")
+    backbone = backbones.vit((8, 8, 1), patch_size=4, width=8, depth=1, num_heads=1)
+    weights.save_backbone(backbone, folder / "vit.weights.h5")
+    tasks.Classifier(backbone, num_classes=2).save(folder / "task.keras")
+    return folder
+
+
+@pytest.mark.parametrize(
+    "imports",
+    [
+        "import keras, tftransfer",
+        "import tftransfer, importlib.util; importlib.util.find_spec('keras'); import keras",
+        "import tftransfer as tt; tt.weights; import keras",
+        "from tftransfer.optimizers import *; import keras",
+    ],
+)
+def test_files_that_name_our_classes_load_whatever_was_imported(saved, imports):
+    path = str(saved / "task.keras")
+    done = python(f"{imports}; print(type(keras.saving.load_model({path!r})).__name__)")
+    assert done.stdout.strip() == "Classifier", done.stderr[-2000:]
+
+
+def test_a_backbone_of_our_layers_loads_after_importing_weights_alone(saved):
+    path = str(saved / "vit.weights.h5")
+    done = python(f"from tftransfer.weights import load_backbone; print(load_backbone({path!r}).name)")
+    assert done.stdout.strip() == "vit", done.stderr[-2000:]

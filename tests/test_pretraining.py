@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import warnings
 
 import keras
 import numpy as np
@@ -403,6 +404,31 @@ def test_after_kill_9(tmp_path):
     whole, _ = uninterrupted()
     run(again, examples(43), save_to=path, resume=True, callbacks=[steps])
     assert steps.steps == 15 - 7 and same(whole, again)
+
+
+def test_a_backbone_that_cannot_be_saved_is_refused_before_any_step(tmp_path):
+    objective, steps = autoencoder(), Crash()
+    next(layer for layer in objective.backbone.layers if layer.weights).enable_lora(2)
+    with pytest.raises(ValueError, match="must be merged"):
+        run(objective, examples(), save_to=tmp_path / "a.weights.h5", callbacks=[steps])
+    assert steps.steps == 0 and not list(tmp_path.iterdir())
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+def test_a_backbone_that_cannot_be_rebuilt_is_told_of_once_and_before_training(tmp_path):
+    class Stop(keras.callbacks.Callback):
+        def on_train_begin(self, logs=None):
+            told.append(len(caught))
+
+    parts = [keras.layers.Dense(4), keras.layers.Lambda(lambda x: x)]
+    objective = objectives.Autoencoder(keras.Sequential([keras.Input((8,)), *parts]))
+    told = []
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        run(objective, examples(), epochs=1, save_to=tmp_path / "a.weights.h5", callbacks=[Stop()])
+    messages = ["cannot rebuild" in str(warning.message) for warning in caught]
+    assert sum(messages) == 1 and messages.index(True) < told[0]
+    assert (tmp_path / "a.weights.h5").exists()
 
 
 def test_a_run_that_was_cut_after_its_last_step_is_only_saved(always_saving, tmp_path, monkeypatch):

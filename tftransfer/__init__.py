@@ -5,6 +5,8 @@ import importlib.util
 import os
 import sys
 
+from tftransfer.registration import watch_imports
+
 __version__ = "0.1.0"
 
 # name -> module that holds it; loaded on first use, so that `tftransfer --help` does not import TensorFlow
@@ -63,6 +65,4 @@ def __dir__():
     return sorted(__all__)
 
 
-if "keras" in sys.modules:  # nothing to gain by waiting, and files that name our classes load at once
-    for _name in ("layers", "objectives", "policies", "tasks"):
-        importlib.import_module(f"{__name__}.{_name}")
+watch_imports()

@@ -55,8 +55,8 @@ def pretrain(
         Keras's `History`; `.history` has one list a figure, `.backbone` is the trained backbone.
 
     Raises:
-        ValueError: before training, for data or settings that cannot work; during it, when the loss is not
-            finite.
+        ValueError: before training, for data or settings that cannot work, or a backbone that cannot be saved;
+            during it, when the loss is not finite.
         OSError: when `save_to` cannot be written.
 
     Example:
@@ -80,6 +80,7 @@ def pretrain(
     sources.check_examples(data, input_shape=shape, value_range=(0, 1) if options["scale"] else None)
     if save_to is not None:
         weights.check_writable(save_to)
+        weights.check_savable(backbone)
     batch_size, steps, whole = _batches_an_epoch(data, batch_size, shape)
     say = print if verbose else _silent
     if not objective.compiled:
@@ -131,14 +132,16 @@ def pretrain(
 
     sample = _sample(data, min(512, batch_size), backbone, options)
     if save_to is not None:
-        weights.save_backbone(
-            backbone,
-            save_to,
-            objective=objective,
-            history=history.history,
-            preprocessing=_preprocessing(backbone, sample),
-            seed=seed,
-        )
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "(?s).*load_backbone cannot rebuild")  # said before training
+            weights.save_backbone(
+                backbone,
+                save_to,
+                objective=objective,
+                history=history.history,
+                preprocessing=_preprocessing(backbone, sample),
+                seed=seed,
+            )
         checkpoint.delete()
         say(f"Saved the backbone to {save_to} ({os.path.getsize(save_to) / 2**20:.1f} MiB).")
     if sample is not None:

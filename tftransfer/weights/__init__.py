@@ -8,13 +8,14 @@ from tftransfer.weights.files import atomic_write, check_writable
 from tftransfer.weights.loading import load_backbone
 from tftransfer.weights.paths import variable_paths
 from tftransfer.weights.receipt import Receipt
-from tftransfer.weights.saving import save_backbone
+from tftransfer.weights.saving import check_savable, save_backbone
 from tftransfer.weights.transfer import transfer_weights
 
 __all__ = [
     "Description",
     "Receipt",
     "atomic_write",
+    "check_savable",
     "check_writable",
     "describe",
     "head_rows",

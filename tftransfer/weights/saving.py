@@ -69,13 +69,7 @@ def save_backbone(backbone, path, *, objective=None, history=None, preprocessing
         "history": plain(getattr(history, "history", history), "history"),
         "seed": plain(seed, "seed"),
     }
-    try:
-        config = plain(config_of(backbone), "The model's config")
-    except ValueError as error:
-        config = None
-        warnings.warn(
-            f"{error} The weights are saved; load_backbone cannot rebuild this model.", stacklevel=2
-        )
+    config = _config(backbone)
     with atomic_write(path) as temporary:
         reserve(temporary, _size(variables, config, known))
         try:
@@ -95,6 +89,36 @@ def save_backbone(backbone, path, *, objective=None, history=None, preprocessing
             raise OSError(f"HDF5 cannot write: {error}") from error
         add_seal(temporary)
     return path
+
+
+def check_savable(backbone):
+    """Finds out before hours of training, not after, what `save_backbone` would say of a model.
+
+    Args:
+        backbone: a built `keras.Model`. A warning says so when its weights can be saved and no model can be
+            rebuilt from the file.
+
+    Raises:
+        ValueError: the model is not built, has no variables, or keeps state that a weights file cannot hold.
+
+    Example:
+
+    >>> import keras
+    >>> check_savable(keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)]))
+    """
+    _check_state(backbone, slots(backbone))
+    _config(backbone, stacklevel=4)
+
+
+def _config(backbone, stacklevel=3):
+    """The model's config; None, with a warning, where it has none that could be rebuilt."""
+    try:
+        return plain(config_of(backbone), "The model's config")
+    except ValueError as error:
+        warnings.warn(
+            f"{error} The weights are saved; load_backbone cannot rebuild this model.", stacklevel=stacklevel
+        )
+        return None
 
 
 def _write(backbone, path):
