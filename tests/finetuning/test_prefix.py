@@ -125,9 +125,18 @@ def test_gradual_unfreezing_needs_less_and_less_beforehand(data, monkeypatch):
     assert len(sizes) == 3 and sizes == sorted(sizes, reverse=True)
 
 
-def test_features_that_would_not_fit_are_not_kept(data, monkeypatch):
-    task = Classifier(residual(), num_classes=3)
-    freeze(task.backbone, "^(stem|one)")
-    assert features.frozen_half(task, data, 24)[0]
-    monkeypatch.setattr(features, "MEMORY", 1000)
-    assert not features.frozen_half(task, data, 24)[0]
+def test_why_it_ends_where_it_does():
+    model = stacked()
+    freeze(model, "block")
+    assert prefix.why_it_ends(model) is None
+    model.get_layer("block_01_norm").trainable = True
+    model.get_layer("block_01_norm").gamma.trainable = False
+    model.get_layer("block_01_norm").beta.trainable = False
+    assert prefix.why_it_ends(model) == "the BatchNormalization block_01_norm is live"
+    model = keras.Sequential(
+        [keras.Input((4,)), layers.Dense(4), layers.Dropout(0.5, name="off"), layers.Dense(3)]
+    )
+    freeze(model, "dense")
+    assert "off draws random numbers" in prefix.why_it_ends(model)
+    assert prefix.why_it_ends(model, drawn=True) is None
+    assert prefix.split(model, drawn=True) == ([model], [])

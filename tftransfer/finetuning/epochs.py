@@ -85,8 +85,8 @@ class OnEmbeddings(placement.PlacedModel):
         return super()._symbolic_build(data_batch=data_batch)
 
 
-def epoch_batches(columns, *, seed, start):
-    """What a whole-epoch `OnEmbeddings` is fitted on: for each epoch `(order, *columns)`, without end.
+def epoch_batches(columns, *, seed, start, draws=1):
+    """What a whole-epoch `OnEmbeddings` is fitted on, on TensorFlow: for each epoch `(order, *columns)`, without end.
 
     The order is the one that `data.batches` gives the same number of examples with the same seed.
 
@@ -94,27 +94,19 @@ def epoch_batches(columns, *, seed, start):
         columns: arrays `(embeddings, y)`, or with sample weights.
         seed: of the order.
         start: epochs of the run that are done.
+        draws: how many draws of each example the embeddings hold, one after the other; epoch e reads draw
+            `e % draws`.
     """
-    size = len(columns[0])
+    size = len(columns[0]) // draws
     options = {"batch_size": size, "shuffle": True, "seed": seed, "repeat": True, "scale": False}
     orders = data_module.batches(np.arange(size), start=start, **options)
-    if keras.backend.backend() == "tensorflow":
-        tensors = tuple(ops.convert_to_tensor(column) for column in columns)
-        return orders.map(lambda order: (order, *tensors))
-    return _Epochs(orders, columns)
+    embeddings, *labels = (ops.convert_to_tensor(column) for column in columns)
 
+    def epoch(number, order):
+        first = number % draws * size
+        return (order, embeddings[first : first + size] if draws > 1 else embeddings, *labels)
 
-class _Epochs(keras.utils.PyDataset):
-    def __init__(self, orders, columns):
-        super().__init__()
-        self.orders, self.columns = orders, columns
-
-    @property
-    def num_batches(self):
-        return None
-
-    def __getitem__(self, index):
-        return (self.orders[index], *self.columns)
+    return orders.enumerate(start).map(epoch)
 
 
 def hears_steps(callback):

@@ -4,10 +4,10 @@ import keras
 
 from tftransfer.finetuning.depth import cut_tensors
 
-__all__ = ["split", "stands_still"]
+__all__ = ["split", "stands_still", "why_it_ends", "why_it_moves"]
 
 
-def split(backbone):
+def split(backbone, *, drawn=False):
     """Cuts a backbone behind its frozen beginning, as its `trainable` flags now stand.
 
     The cut lies where one tensor carries everything on, as far up as everything before it stands still;
@@ -16,6 +16,8 @@ def split(backbone):
 
     Args:
         backbone: a functional or Sequential `keras.Model`.
+        drawn: True where layers that draw random numbers count as standing still, since several draws of what
+            they make will be kept.
 
     Returns:
         `(before, behind)`: lists of models and layers to be called one after the other. `before` is empty
@@ -30,13 +32,29 @@ def split(backbone):
     >>> [len(part.weights) for part in before], [len(part.weights) for part in behind]
     ([2], [4])
     """
-    if stands_still(backbone):
+    return _parts(backbone, lambda layer: why_it_moves(layer, drawn=drawn) is None)
+
+
+def why_it_ends(backbone, *, drawn=False):
+    """In words, why what `split` cuts off is less than what is not trained; None where it is all of that.
+
+    Args:
+        backbone: a functional or Sequential `keras.Model`.
+        drawn: see `split`.
+    """
+    untrained, _ = _parts(backbone, lambda layer: not any(v.trainable for v in layer.weights))
+    reasons = (why_it_moves(part, drawn=drawn) for part in untrained)
+    return next((reason for reason in reasons if reason is not None), None)
+
+
+def _parts(backbone, still):
+    if still(backbone):
         return [backbone], []
-    before, behind = _split(backbone)
+    before, behind = _split(backbone, still)
     return (before, behind) if any(part.weights for part in before) else ([], [backbone])
 
 
-def _split(model):
+def _split(model, still):
     if isinstance(model, keras.Sequential) and model.built:
         model = keras.Model(model.inputs[0], model.outputs[0])
     if not isinstance(model, keras.Model) or not hasattr(model, "_nodes_by_depth") or len(model.inputs) != 1:
@@ -44,7 +62,7 @@ def _split(model):
     source, start, before = model.inputs[0], model.inputs[0], []
     cuts = cut_tensors(model)
     for layers, tensor in cuts:
-        if not all(map(stands_still, layers)):
+        if not all(map(still, layers)):
             break
         start = tensor
     else:
@@ -53,7 +71,7 @@ def _split(model):
         before = [keras.Model(source, start)]
     inner = [layer for layer in layers if layer.weights]
     if len(layers) == len(inner) == 1 and isinstance(inner[0], keras.Model):  # open what moves in part
-        first, rest = _split(inner[0])
+        first, rest = _split(inner[0], still)
         if first:
             ends = tensor is model.outputs[0]
             return before + first, rest if ends else [*rest, keras.Model(tensor, model.outputs[0])]
@@ -68,14 +86,21 @@ def stands_still(layer):
     return why_it_moves(layer) is None
 
 
-def why_it_moves(layer):
-    """In words, why a layer does not stand still; None where it does."""
+def why_it_moves(layer, *, drawn=False):
+    """In words, why a layer does not stand still; None where it does.
+
+    Args:
+        layer: a layer or model.
+        drawn: see `split`.
+    """
     if any(
         variable.trainable for variable in layer.weights
     ):  # a BatchNormalization's, even where its flag is off
         return f"{layer.name} is trained"
-    if len(layer.variables) > len(layer.weights):  # the states of random number generators
-        return f"{layer.name} draws random numbers (dropout or augmentation)"
+    if not drawn and len(layer.variables) > len(layer.weights):  # the states of random number generators
+        inner = [part for part in layer._flatten_layers() if part._seed_generators]
+        name = inner[-1].name if inner else layer.name
+        return f"{name} draws random numbers (dropout or augmentation)"
     for inner in layer._flatten_layers():
         if isinstance(inner, keras.layers.BatchNormalization) and inner.trainable:
             return f"the BatchNormalization {inner.name} is live"

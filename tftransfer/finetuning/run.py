@@ -13,11 +13,12 @@ from tftransfer.finetuning import features
 from tftransfer.finetuning.callbacks import BestEpoch, StopOnNaN
 from tftransfer.finetuning.checks import count_steps, is_one_hot
 from tftransfer.finetuning.compilation import compile_stage, scope_of
-from tftransfer.finetuning.epochs import epoch_batches, hears_steps
+from tftransfer.finetuning.epochs import hears_steps
 from tftransfer.finetuning.freezing import Flags, apply_stage, context_of, trainable_state
 from tftransfer.finetuning.gradients import gradient_norms
 from tftransfer.finetuning.rates import make_optimizer, stage_rate
 from tftransfer.finetuning.state import RunState
+from tftransfer.finetuning.streams import Features
 
 __all__ = ["Run"]
 
@@ -28,7 +29,19 @@ class Run:
     """One `finetune` call; its arguments are those of `finetune`, checked."""
 
     def __init__(
-        self, task, data, validation, policy, batch_size, callbacks, verbose, optimizer, monitor, seed, resume
+        self,
+        task,
+        data,
+        validation,
+        policy,
+        batch_size,
+        callbacks,
+        verbose,
+        optimizer,
+        monitor,
+        seed,
+        resume,
+        caching,
     ):
         self.task, self.data, self.validation, self.policy = task, data, validation, policy
         self.batch_size, self.callbacks, self.verbose = batch_size, list(callbacks), verbose
@@ -41,7 +54,7 @@ class Run:
         self.flags = Flags(task)
         self.history = keras.callbacks.History()
         self.history.epoch, self.history.history, self.history.stages = [], {}, []
-        self.embedded = None  # a model, and what it made of data and validation data
+        self.caching = caching  # of what the frozen part made of data and validation data
         self.state = None
         if resume is not False:
             self.state = RunState(resume, task, self._settings(), self.say)
@@ -57,6 +70,7 @@ class Run:
             "seed": self.seed,
             "validation": self.validation is not None,
             "optimizer": json.dumps(optimizer, sort_keys=True, default=str),
+            "cache": self.caching.settings(),
         }
 
     def _best_epoch(self, monitor):
@@ -100,13 +114,14 @@ class Run:
                 callbacks=self.callbacks,
             )
         examples = (self.steps + 1) * self.batch_size * (1 if self.validation is None else 2)  # about
-        before, behind = features.frozen_half(self.task, self.data, examples)
+        before, behind, why_not = features.frozen_half(self.task, self.data, examples, self.caching)
+        refused = f", not computed once what is frozen ({why_not})" if why_not and not before else ""
         once = f", on {'the features of what is frozen' if behind else 'embeddings'} computed once"
         shown = f"{rate:g}" if isinstance(rate, float) else type(rate).__name__
         notes = ", ".join(note for note in (origin, words) if note)
         self.say(
             f"Stage {number + 1} of {len(self.policy)}, {stage.name}: {applied}"
-            f"{once if before else ''}; learning rate {shown}{applied.spread} ({notes})."
+            f"{once if before else ''}{refused}; learning rate {shown}{applied.spread} ({notes})."
         )
         options = {
             "jit_compile": placement.jit_compile(self.task, steps=stage.epochs * self.steps),
@@ -117,7 +132,7 @@ class Run:
         if found is None or not found.get("done"):
             watching = [*self.callbacks, StopOnNaN(stage.name, shown)]
             if not before:
-                self.embedded = None
+                self.caching.forget()
                 model, data, shape = self.task, (self.data, self.validation), self.shape
             else:
                 epochs = not behind and not any(map(hears_steps, self.callbacks))
@@ -173,12 +188,18 @@ class Run:
         training, validation = data
         whole = getattr(model, "batch_size", None) is not None  # an epoch per step
         for step, until, steps in _runs(start, self.steps, last):
-            if whole:
-                batches, steps = epoch_batches(training, seed=self.seed, start=step // self.steps), 1
-            else:
-                batches = self._training_batches(training, shape, start=step)
             heard = watching
-            if model is not self.task:
+            if model is self.task:
+                batches = self._training_batches(training, shape, start=step)
+            else:
+                batches, steps = training.training(
+                    batch_size=self.batch_size,
+                    seed=self.seed,
+                    step=step,
+                    epoch_steps=self.steps,
+                    steps=steps,
+                    whole=whole,
+                )
                 heard = features.callbacks_of(self.task, model, watching, self.verbose, until, steps)
             fitted = model.fit(
                 batches,
@@ -204,16 +225,14 @@ class Run:
 
     def _validation_batches(self, data, shape):
         size = max(self.batch_size, _VALIDATION_BATCH)
+        if isinstance(data, Features):
+            return data.in_order(batch_size=size)
         return data_module.batches(data, batch_size=size, scale=self.scale, input_shape=shape)
 
     def _embeddings(self, embedder):
         """Training and validation data as embeddings, kept for the next stage, which may have the same."""
-        if self.embedded is None or self.embedded[0] is not embedder:
-            options = {"batch_size": self.batch_size, "scale": self.scale, "verbose": self.verbose}
-            both = (self.data, self.validation)
-            both = tuple(each and features.embed(embedder, each, **options) for each in both)
-            self.embedded = embedder, both
-        return self.embedded[1]
+        options = {"batch_size": self.batch_size, "scale": self.scale, "verbose": self.verbose}
+        return self.caching.features(self.task, embedder, self.data, self.validation, **options)
 
     def _compile(self, model, optimizer, **options):
         with scope_of(model):

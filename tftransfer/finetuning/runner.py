@@ -1,5 +1,6 @@
 """finetune(): runs the stages of a policy, each freshly compiled, as one continuous history."""
 
+from tftransfer.finetuning.caching import Caching
 from tftransfer.finetuning.checks import check_data, check_policy, check_task
 from tftransfer.finetuning.heads import build_head
 from tftransfer.finetuning.run import Run
@@ -20,6 +21,9 @@ def finetune(
     optimizer=None,
     monitor="auto",
     seed=0,
+    cache="auto",
+    cache_dtype="float32",
+    augmentation_draws=None,
 ):
     """Fine-tunes a task on labelled data, stage by stage.
 
@@ -52,6 +56,15 @@ def finetune(
         monitor: the figure that chooses the best epoch; `"auto"` is the task's first metric on the validation
             data.
         seed: of the order of the examples.
+        cache: where the features of what is frozen are kept while a stage trains on them: "auto": in memory
+            if they take at most a quarter of what is free, else in temporary files, where there is room and
+            they are no larger than eight times the examples; "memory"; "disk"; False: nowhere, so that the
+            frozen part runs in every step; or the path of a folder, where they stay, to be taken up again by
+            a later run with the same frozen weights, layers, examples and preprocessing (by their hashes).
+        cache_dtype: "float32", or "float16": half the room, rounded features.
+        augmentation_draws: None: where examples are augmented, or dropout is at work in the frozen part, that
+            runs in every step. A number K: K draws of each example are computed once, and epoch e trains on
+            draw `e % K`.
 
     Returns:
         A `keras.callbacks.History` with the epochs of all stages numbered on, and the attributes `stages` (a
@@ -60,6 +73,7 @@ def finetune(
     Raises:
         ValueError: before any step, for data that do not fit the task, a pattern that is found in no variable
             path, or a stage that would train nothing.
+        OSError: when the folder of features cannot be written, or the disk is full.
         FloatingPointError: when the loss is no longer a finite number.
 
     Example:
@@ -71,6 +85,7 @@ def finetune(
     >>> history.epoch
     [0, 1]
     """
+    caching = Caching.of(cache, dtype=cache_dtype, draws=augmentation_draws, seed=seed)
     check_task(task)
     check_data(task, data)
     build_head(task, data)
@@ -78,7 +93,18 @@ def finetune(
     if validation_data is not None:
         check_data(task, validation_data, training=False)
     run = Run(
-        task, data, validation_data, policy, batch_size, callbacks, verbose, optimizer, monitor, seed, resume
+        task,
+        data,
+        validation_data,
+        policy,
+        batch_size,
+        callbacks,
+        verbose,
+        optimizer,
+        monitor,
+        seed,
+        resume,
+        caching,
     )
     try:
         for number in range(len(policy)):
@@ -86,4 +112,6 @@ def finetune(
     except BaseException:
         run.flags.restore()
         raise
+    finally:
+        caching.forget()
     return run.finish()
