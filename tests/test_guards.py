@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from tftransfer.guards import StopOnBadLoss, effective_rank, warn_of_collapse
+from tftransfer.guards import LossNotFinite, StopOnBadLoss, effective_rank, warn_of_collapse
 
 
 def features(n=200, dim=32, seed=0):
@@ -21,6 +21,14 @@ def test_bad_loss_stops_with_the_place(loss):
         watcher.on_train_batch_end(5, {"loss": loss})
     with pytest.raises(ValueError, match=r"epoch 3: .*Lower the learning rate"):
         watcher.on_epoch_end(2, {"loss": loss})
+
+
+def test_one_error_that_serves_both_ways_of_catching_it():
+    watcher = StopOnBadLoss(every=1, where=" of stage 'full'", advice="Do this.")
+    watcher.on_epoch_begin(0)
+    with pytest.raises(LossNotFinite, match=r"nan in epoch 1, step 1 of stage 'full': .* Do this\.$"):
+        watcher.on_train_batch_end(0, {"loss": float("nan")})
+    assert issubclass(LossNotFinite, ValueError) and issubclass(LossNotFinite, FloatingPointError)
 
 
 def test_bad_loss_is_seen_when_several_steps_are_one_execution():

@@ -6,6 +6,15 @@ import warnings
 import keras
 import numpy as np
 
+ADVICE = (
+    "Lower the learning rate (a tenth is a good first try), clip gradients (optimizer(global_clipnorm=1.0)), and look "
+    "for extreme values in the data."
+)
+
+
+class LossNotFinite(ValueError, FloatingPointError):
+    """The training loss became NaN or infinite: a `ValueError`, and a kind of its own for who tries several rates."""
+
 
 class StopOnBadLoss(keras.callbacks.Callback):
     """Stops training with a clear error as soon as the loss is NaN or infinite.
@@ -13,13 +22,18 @@ class StopOnBadLoss(keras.callbacks.Callback):
     The loss is looked at every `every` steps and at the end of each epoch; the running mean that Keras logs
     stays NaN once it is, so nothing slips through.
 
+    Args:
+        every: steps between two looks; reading the loss at each would make an accelerator wait.
+        where: words that the message adds to the place, such as the name of the stage.
+        advice: what the message says is to be done.
+
     Raises:
-        ValueError: with the epoch, the step, and what to do.
+        LossNotFinite: (a `ValueError`) with the epoch, the step, and what to do.
     """
 
-    def __init__(self, every=20):
+    def __init__(self, every=20, *, where="", advice=ADVICE):
         super().__init__()
-        self.every = every
+        self.every, self.where, self.advice = every, where, advice
         self._epoch = 0
         self._next = 0
 
@@ -35,13 +49,12 @@ class StopOnBadLoss(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         self._check(logs, f"epoch {epoch + 1}")
 
-    def _check(self, logs, where):
+    def _check(self, logs, place):
         loss = (logs or {}).get("loss")
         if loss is not None and not math.isfinite(float(loss)):
-            raise ValueError(
-                f"The loss is {float(loss)} in {where}: training has diverged, and its weights are worthless. "
-                f"Lower the learning rate (a tenth is a good first try), clip gradients "
-                f"(optimizer(global_clipnorm=1.0)), and look for extreme values in the data."
+            raise LossNotFinite(
+                f"The loss is {float(loss)} in {place}{self.where}: training has diverged, and its weights are "
+                f"worthless. {self.advice}"
             )
 
 

@@ -5,7 +5,7 @@ import numpy as np
 
 from tftransfer.finetuning.batch_statistics import live_batch_norm, refresh_batch_norm
 
-__all__ = ["ExponentialAverage", "StochasticAverage"]
+__all__ = ["ExponentialAverage", "StochasticAverage", "averages_in"]
 
 
 class _Average(keras.callbacks.Callback):
@@ -18,6 +18,7 @@ class _Average(keras.callbacks.Callback):
     def __init__(self, data=None, *, batch_size=128):
         super().__init__()
         self.data, self.batch_size = data, batch_size
+        self.fallback = None  # data that `finetune` gives where the user gave none
         self._own = None  # training's own values while the average is in the model
         self._ready = None  # the average since the last step, with its statistics
         self._training = False
@@ -29,7 +30,7 @@ class _Average(keras.callbacks.Callback):
     def on_train_begin(self, logs=None):
         self._own = self._ready = None
         self._training = True
-        if self.data is None and live_batch_norm(self.model):
+        if self._examples is None and live_batch_norm(self.model):
             raise ValueError(
                 f"{type(self).__name__} needs data=, the training examples, for this model: it has live "
                 "BatchNormalization layers, whose statistics must be those of the averaged weights."
@@ -51,7 +52,23 @@ class _Average(keras.callbacks.Callback):
         self._put_in()
 
     def on_train_end(self, logs=None):
-        self._own, self._training = None, False  # the average stays in
+        self._training = False  # the average stays in
+
+    @property
+    def own(self):
+        """`[(variable, value)]`: training's own values, while the average is in their place."""
+        return list(self._own or ()) if self._training else []
+
+    def put_in(self, model):
+        """Puts the average of training that has ended into a model; nothing where no file keeps its state."""
+
+    def take_out(self):
+        """Puts training's own values back, for training that goes on after its end."""
+        self._take_out()
+
+    @property
+    def _examples(self):
+        return self.fallback if self.data is None else self.data
 
     def _put_in(self):
         if self._own is not None:
@@ -66,7 +83,7 @@ class _Average(keras.callbacks.Callback):
             variable.assign(value)
         if self._ready is None:
             if layers:
-                refresh_batch_norm(self.model, self.data, batch_size=self.batch_size)
+                refresh_batch_norm(self.model, self._examples, batch_size=self.batch_size)
             self._ready = [*averages, *((variable, _value(variable)) for variable in statistics)]
 
     def _take_out(self):
@@ -88,7 +105,8 @@ class StochasticAverage(_Average):
     https://arxiv.org/abs/1803.05407
 
     Args:
-        data: the training examples, for BatchNormalization; not needed where none is live.
+        data: the training examples, for BatchNormalization; not needed where none is live, nor in `finetune`,
+            which gives its own.
         start: share of the epochs of a stage that pass before averaging begins, in [0, 1).
         batch_size: examples at a time when the statistics are taken.
 
@@ -142,13 +160,14 @@ class ExponentialAverage(_Average):
     ends, and validates without it; its `SwapEMAWeights` validates with it, but swaps zeros into the model
     when it sees a second optimizer, as in the second stage of `finetune`, and keeps the wrong one of the two
     when a run stops early. This callback does neither, and gives live BatchNormalization the statistics of
-    the average.
+    the average. `finetune` adds it by itself where the optimizer has `use_ema`.
 
     Reference: Polyak & Juditsky, "Acceleration of stochastic approximation by averaging", 1992,
     https://doi.org/10.1137/0330046
 
     Args:
-        data: the training examples, for BatchNormalization; not needed where none is live.
+        data: the training examples, for BatchNormalization; not needed where none is live, nor in `finetune`,
+            which gives its own.
         batch_size: examples at a time when the statistics are taken.
 
     Raises:
@@ -171,6 +190,12 @@ class ExponentialAverage(_Average):
                 "without. For example keras.optimizers.AdamW(1e-4, use_ema=True, ema_momentum=0.999)."
             )
 
+    def put_in(self, model):
+        """Puts the average that the model's optimizer holds into it."""
+        self.set_model(model)
+        self._own = self._ready = None
+        self._put_in()
+
     @property
     def _optimizer(self):
         optimizer = self.model.optimizer
@@ -181,6 +206,29 @@ class ExponentialAverage(_Average):
             return None
         kept = self._optimizer._trainable_variables, self._optimizer._model_variables_moving_average
         return [(variable, _value(mean)) for variable, mean in zip(*kept, strict=True) if mean is not None]
+
+
+def averages_in(callbacks, optimizer, data):
+    """The callbacks of a `finetune` call, and the averages among them.
+
+    An optimizer with `use_ema` gets an `ExponentialAverage` before all others, so that they see the average.
+
+    Args:
+        callbacks: the user's.
+        optimizer: the user's, or None.
+        data: the training examples, for averages that were given none.
+
+    Returns:
+        `(callbacks, averages)`, two lists.
+    """
+    callbacks = list(callbacks)
+    inner = getattr(optimizer, "inner_optimizer", optimizer)  # of a LossScaleOptimizer
+    if getattr(inner, "use_ema", False) and not any(isinstance(c, ExponentialAverage) for c in callbacks):
+        callbacks.insert(0, ExponentialAverage())
+    averages = [callback for callback in callbacks if isinstance(callback, _Average)]
+    for average in averages:
+        average.fallback = data
+    return callbacks, averages
 
 
 def _value(variable):

@@ -111,6 +111,9 @@ class StageCheckpoint(Checkpoint):
         super().__init__(path, fingerprint={}, steps_per_epoch=place["steps_per_epoch"], seconds=SECONDS)
         self.place = place
         self.whole_epochs = False  # what Keras takes for a step is an epoch
+        self.own = (
+            list  # gives `(variable, value)` of training's own values while an average is in their place
+        )
 
     def on_train_batch_end(self, batch, logs=None):
         if not self.whole_epochs:
@@ -120,7 +123,8 @@ class StageCheckpoint(Checkpoint):
         """Writes the state now."""
         self.place |= more
         record = {**self.place, "step": self.step, "history": self.past}
-        _save(self.model, self.path, record, optimizer=self.model.optimizer)
+        own = {id(variable): (variable, value) for variable, value in self.own()}
+        _save(self.model, self.path, record, optimizer=self.model.optimizer, instead=own)
         self._saved_at = time.monotonic()
 
     def restore(self):

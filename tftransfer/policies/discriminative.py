@@ -1,8 +1,6 @@
 """Discriminative fine-tuning: learning rates spread evenly, in ratio, from the input to the head."""
 
-import dataclasses
-
-from tftransfer.policies.policy import Policy, Stage
+from tftransfer.policies.policy import ByDepth, Policy, Stage
 
 __all__ = ["discriminative"]
 
@@ -37,13 +35,4 @@ def discriminative(lowest=0.01, *, epochs=10, learning_rate=None):
     """
     if not 0 < lowest <= 1:
         raise ValueError(f"discriminative: lowest must lie in (0, 1]; received {lowest!r}.")
-    return Policy([Stage(f"discriminative({lowest:g})", _Spread(lowest), epochs, learning_rate)])
-
-
-@dataclasses.dataclass(frozen=True)
-class _Spread:
-    lowest: float
-
-    def __call__(self, context):
-        top = len(context.groups) - 1
-        return context.per_group([self.lowest ** ((top - i) / max(top, 1)) for i in range(top + 1)])
+    return Policy([Stage(f"discriminative({lowest:g})", ByDepth(lowest, whole=True), epochs, learning_rate)])

@@ -1,8 +1,6 @@
 """Layer-wise learning-rate decay: the nearer to the input, the smaller the steps."""
 
-import dataclasses
-
-from tftransfer.policies.policy import Policy, Stage
+from tftransfer.policies.policy import ByDepth, Policy, Stage
 
 __all__ = ["layer_decay"]
 
@@ -36,13 +34,4 @@ def layer_decay(decay=0.75, *, epochs=10, learning_rate=None):
     """
     if not 0 < decay <= 1:
         raise ValueError(f"layer_decay: decay must lie in (0, 1]; received {decay!r}.")
-    return Policy([Stage(f"layer_decay({decay:g})", _Decay(decay), epochs, learning_rate)])
-
-
-@dataclasses.dataclass(frozen=True)
-class _Decay:
-    decay: float
-
-    def __call__(self, context):
-        top = len(context.groups) - 1
-        return context.per_group([self.decay ** (top - i) for i in range(top + 1)])
+    return Policy([Stage(f"layer_decay({decay:g})", ByDepth(decay), epochs, learning_rate)])

@@ -5,7 +5,7 @@ from tftransfer.policies.policy import Policy, Stage
 __all__ = ["linear_probe"]
 
 
-def linear_probe(epochs=10, *, learning_rate=1e-2):
+def linear_probe(epochs=10, *, learning_rate=1e-2, init=None):
     """Trains the head with the backbone frozen: cheap, safe with few labels, the right start of a chain.
 
     A head that starts from random numbers sends large, meaningless gradients into the backbone; after a probe
@@ -21,17 +21,23 @@ def linear_probe(epochs=10, *, learning_rate=1e-2):
         epochs: passes over the labelled data.
         learning_rate: peak learning rate of the head; high, since one linear layer on frozen features cannot
             diverge far and few labels mean few steps.
+        init: None: the head goes on from where it is. `"ridge"`: it begins with the closed-form solution
+            (`finetuning.ridge_head`) on embeddings that are computed for the probe anyway; class weights play no
+            part in it. The head must be the task's own, one linear layer.
 
     Returns:
         A `Policy` of one stage.
 
     Raises:
-        ValueError: for a number out of range.
+        ValueError: for a number out of range, another `init`, and, from `finetune`, for a head that has no
+            closed form.
 
     Example:
 
     >>> from tftransfer.policies import linear_probe
     >>> linear_probe(epochs=5)
     linear_probe(epochs=5, learning_rate=0.01)
+    >>> linear_probe(epochs=2, init="ridge")
+    linear_probe(epochs=2, learning_rate=0.01, init='ridge')
     """
-    return Policy([Stage("linear_probe", {r"^head/": 1.0, r".*": 0.0}, epochs, learning_rate)])
+    return Policy([Stage("linear_probe", {r"^head/": 1.0, r".*": 0.0}, epochs, learning_rate, init=init)])

@@ -5,10 +5,11 @@ import math
 import re
 from collections.abc import Callable, Mapping
 
-__all__ = ["Context", "Policy", "Stage"]
+__all__ = ["ByDepth", "Context", "OneCycle", "Policy", "Stage"]
 
 _BATCH_NORM = ("auto", "frozen", "live")
-_SCHEDULES = ("cosine", "constant")
+_SCHEDULES = ("cosine", "constant", "one_cycle")
+_INIT = (None, "ridge")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,6 +49,40 @@ class Context:
 
 
 @dataclasses.dataclass(frozen=True)
+class ByDepth:
+    """Rules for `Stage`: each group moves slower than the one above it, by `factor ** distance to head`.
+
+    With `whole=True` the distance of the group at the input is 1, however deep the backbone is.
+    """
+
+    factor: float
+    whole: bool = False
+
+    def __call__(self, context):
+        top = len(context.groups) - 1
+        unit = max(top, 1) if self.whole else 1
+        return context.per_group([self.factor ** ((top - i) / unit) for i in range(top + 1)])
+
+
+@dataclasses.dataclass(frozen=True)
+class OneCycle:
+    """A schedule for `Stage`: half a cosine up from `rate / div` in the share `warm_up` of the steps, one down after.
+
+    It ends at `rate / final_div`. Reference: Smith & Topin, "Super-Convergence", 2018, https://arxiv.org/abs/1708.07120
+    """
+
+    warm_up: float = 0.25
+    div: float = 25.0
+    final_div: float = 1e5
+
+    def __post_init__(self):
+        if not (0 <= self.warm_up < 1 and self.div >= 1 and self.final_div >= 1):
+            raise ValueError(
+                f"OneCycle: warm_up lies in [0, 1), div and final_div from 1 up; received {self}."
+            )
+
+
+@dataclasses.dataclass(frozen=True)
 class Stage:
     """One stage of fine-tuning: *regex on variable path → learning-rate multiplier*, epochs, learning rate.
 
@@ -64,14 +99,15 @@ class Stage:
         learning_rate: rate of a variable with multiplier 1, reached after the warm-up. None: that of the
             `optimizer` given to `finetune`, else a tenth of pretraining's (`task.pretraining_learning_rate`),
             else 1e-4.
-        schedule: `"cosine"` (linear warm-up over the first tenth of the steps, then cosine to 0) or
-            `"constant"`.
+        schedule: `"cosine"` (linear warm-up over the first tenth of the steps, then cosine to 0),
+            `"constant"`, or `"one_cycle"` (a `OneCycle`, which may be given too).
         batch_norm: `"auto"`: a BatchNormalization layer of which nothing is trained runs in inference mode
             and keeps its statistics, any other is live; `"frozen"`: every one in the backbone runs in
             inference mode, its scale and offset still following `multipliers`; `"live"`: every one uses and
             updates batch statistics.
         prepare: function of the `Context`, called before the stage compiles (to insert adapters, to add a
             penalty); what it returns, if anything, is called without arguments when the stage has ended.
+        init: None, or `"ridge"`: the head begins with the closed-form `finetuning.ridge_head` of the data.
 
     Raises:
         ValueError: for a number out of range, a broken regex or an unknown mode.
@@ -88,9 +124,10 @@ class Stage:
     multipliers: Mapping[str, float] | Callable
     epochs: int
     learning_rate: float | None = None
-    schedule: str = "cosine"
+    schedule: str | OneCycle = "cosine"
     batch_norm: str = "auto"
     prepare: Callable | None = None
+    init: str | None = None
 
     def __post_init__(self):
         if not isinstance(self.epochs, int) or isinstance(self.epochs, bool) or self.epochs < 1:
@@ -106,8 +143,9 @@ class Stage:
         for value, known, what in (
             (self.schedule, _SCHEDULES, "schedule"),
             (self.batch_norm, _BATCH_NORM, "batch_norm"),
+            (self.init, _INIT, "init"),
         ):
-            if value not in known:
+            if value not in known and not (what == "schedule" and isinstance(value, OneCycle)):
                 raise ValueError(f"{self.name}: {what} must be one of {known}; received {value!r}.")
         if not callable(self.multipliers):
             check_multipliers(self.name, self.multipliers)
@@ -140,7 +178,8 @@ class Stage:
     def __repr__(self):
         rate = "" if self.learning_rate is None else f", learning_rate={self.learning_rate:g}"
         call = f"{self.name[:-1]}, " if self.name.endswith(")") else f"{self.name}("
-        return f"{call}epochs={self.epochs}{rate})"
+        init = "" if self.init is None else f", init={self.init!r}"
+        return f"{call}epochs={self.epochs}{rate}{init})"
 
 
 class Policy:
