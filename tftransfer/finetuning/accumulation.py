@@ -107,8 +107,8 @@ class _Accumulating:
     """
 
     def __init__(self, *args, accumulation, **kwargs):
+        super().__init__(*args, **{**kwargs, "gradient_accumulation_steps": accumulation["every"]})
         self.accumulation = Accumulation(**accumulation)
-        super().__init__(*args, **{**kwargs, "gradient_accumulation_steps": self.accumulation.every})
 
     def apply(self, grads, trainable_variables=None):
         plan = self.accumulation

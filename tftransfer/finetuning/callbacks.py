@@ -1,13 +1,15 @@
-"""What watches a fine-tuning run: the best epoch over all stages, and a loss that is no number."""
+"""What watches a fine-tuning run: the best epoch over all stages, and how long a stage will take."""
 
-import math
+import time
 
 import keras
 import numpy as np
 
-__all__ = ["BestEpoch", "StopOnNaN"]
+from tftransfer.guards import ADVICE, StopOnBadLoss
 
-_CHECK_EVERY = 50  # steps; reading the loss at each would make an accelerator wait
+__all__ = ["BestEpoch", "Pace", "best_epoch", "stop_on_bad_loss"]
+
+_PATIENCE = 5.0  # seconds of a long epoch until its stage's length is told
 
 
 class BestEpoch(keras.callbacks.Callback):
@@ -69,31 +71,66 @@ class BestEpoch(keras.callbacks.Callback):
             variable.assign(value)
 
 
+def best_epoch(monitor, metrics, keep=None):
+    """The `BestEpoch` by a logged figure.
+
+    Args:
+        monitor: its name, or "auto": the first metric on the validation data, else the loss.
+        metrics: list of Keras metrics.
+        keep: see `BestEpoch`.
+    """
+    if monitor == "auto":
+        monitor = f"val_{metrics[0].name}" if metrics else "val_loss"
+    lower = any(word in monitor for word in ("loss", "error", "mse", "mae", "rmse"))
+    return BestEpoch(monitor, "min" if lower else "max", keep)
+
+
+def stop_on_bad_loss(stage, rate):
+    """A `StopOnBadLoss` that names the stage and its learning rate."""
+    advice = (
+        f"Load the task again, and lower the learning rate (it was {rate}) or lengthen the probe. {ADVICE}"
+    )
+    return StopOnBadLoss(50, where=f" of stage {stage!r}", advice=advice)
+
+
 def _copy(variable):
     return np.array(keras.ops.convert_to_numpy(variable))
 
 
-class StopOnNaN(keras.callbacks.Callback):
-    """Raises `FloatingPointError` when the loss is no longer a finite number."""
+class Pace(keras.callbacks.Callback):
+    """Says once how long a stage will take: after its first epoch, or earlier where that is long.
 
-    def __init__(self, stage, rate):
+    The first step, in which Keras traces and compiles, is not counted. No step waits for the device.
+
+    Args:
+        say: function that is told.
+        epochs: passes over the data of the stage.
+        steps: what Keras takes for the steps of a pass.
+    """
+
+    def __init__(self, say, epochs, steps):
         super().__init__()
-        self.stage = stage
-        self.rate = rate
+        self.say, self.epochs, self.steps = say, epochs, steps
+        self.seconds_per_step = None
+        self._since = self._passed = None
+
+    def on_train_begin(self, logs=None):
+        self._since = None
 
     def on_train_batch_end(self, batch, logs=None):
-        if batch % _CHECK_EVERY == _CHECK_EVERY - 1:
-            self._check(logs, f"at step {batch + 1} of an epoch")
+        now = time.monotonic()
+        if self._since is None:
+            self._since, self._passed = now, 0
+            return
+        self._passed += 1
+        if self.seconds_per_step is None and now - self._since >= _PATIENCE:
+            self._tell(now, "\n", ", validation not counted")
 
     def on_epoch_end(self, epoch, logs=None):
-        self._check(logs, f"in epoch {epoch + 1}")
+        if self._since is not None and self._passed and self.seconds_per_step is None:
+            self._tell(time.monotonic(), "", "")
 
-    def _check(self, logs, where):
-        loss = float((logs or {}).get("loss", 0.0))
-        if not math.isfinite(loss):
-            raise FloatingPointError(
-                f"Stage {self.stage!r}: the training loss became {loss} {where}. The weights are of no use "
-                f"now: load them again, and lower the learning rate (it was {self.rate}) or lengthen the "
-                "probe before this stage; if that does not help, look for targets or inputs of huge size, "
-                "and with mixed_float16 use mixed_bfloat16 instead."
-            )
+    def _tell(self, now, before, behind):
+        self.seconds_per_step = (now - self._since) / self._passed
+        whole = self.seconds_per_step * self.steps * self.epochs
+        self.say(f"{before}  {self.epochs} epochs take about {whole:.2g} s{behind}.")

@@ -126,7 +126,9 @@ class OneCycleSchedule(keras.optimizers.schedules.LearningRateSchedule):
         down = (share - self.warm_up) / (1 - self.warm_up)
         first = cosine(self.peak / self.div, self.peak, ops.clip(up, 0.0, 1.0))
         return ops.where(
-            up < 1, first, cosine(self.peak, self.peak / self.final_div, ops.clip(down, 0.0, 1.0))
+            share < self.warm_up,
+            first,
+            cosine(self.peak, self.peak / self.final_div, ops.clip(down, 0.0, 1.0)),
         )
 
     def get_config(self):

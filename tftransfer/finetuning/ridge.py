@@ -9,8 +9,9 @@ from tftransfer import data as data_module
 from tftransfer.finetuning import features
 from tftransfer.finetuning.case import input_shape_of
 from tftransfer.finetuning.checks import check_data, check_task
+from tftransfer.finetuning.streams import Features
 
-__all__ = ["RidgeFit", "ridge_head"]
+__all__ = ["RidgeFit", "check_head", "fit_head", "ridge_head"]
 
 _STRENGTHS = np.logspace(-5, 3, 17)  # of the penalty, relative to the mean eigenvalue
 _CHUNK = 4096  # rows that are multiplied in float64 at a time
@@ -55,9 +56,19 @@ def ridge_head(task, data, *, batch_size=128):
     True
     """
     check_task(task)
-    head = _checked_head(task)
+    check_head(task)
     check_data(task, data)
-    x, y = _embeddings(task, data, batch_size)
+    return fit_head(task, data, batch_size=batch_size)
+
+
+def fit_head(task, data, *, batch_size=128):
+    """`ridge_head` of data that are checked already, or of `streams.Features`, the embeddings of all of them."""
+    head = check_head(task)
+    if isinstance(data, Features):
+        x, y, *_ = data.columns()
+        x, y = np.asarray(x, "float32"), np.asarray(y)
+    else:
+        x, y = _embeddings(task, data, batch_size)
     classes = hasattr(task, "num_classes")
     targets = _targets(y, task) if classes else y.reshape(len(y), -1).astype("float64")
     kernel, bias, predictions, strength = _solve(x, targets)
@@ -78,7 +89,8 @@ def ridge_head(task, data, *, batch_size=128):
     return RidgeFit(strength, scale, score)
 
 
-def _checked_head(task):
+def check_head(task):
+    """The head of a task, which must be one linear layer."""
     head = task.head
     linear = isinstance(head, keras.layers.Dense) and head.activation is keras.activations.linear
     if not linear or head.bias is None or getattr(head, "lora_enabled", False):

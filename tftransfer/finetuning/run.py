@@ -1,28 +1,27 @@
 """What one finetune() call carries from stage to stage, and how it runs one."""
 
 import dataclasses
-import json
-import re
+import time
 
 import keras
 
-from tftransfer import data as data_module
 from tftransfer import placement
-from tftransfer.data.dataset_batches import is_dataset
 from tftransfer.finetuning import features
-from tftransfer.finetuning.callbacks import BestEpoch, StopOnNaN
-from tftransfer.finetuning.checks import count_steps, is_one_hot
-from tftransfer.finetuning.compilation import compile_stage, scope_of
+from tftransfer.finetuning.averaging import averages_in
+from tftransfer.finetuning.callbacks import Pace, best_epoch, stop_on_bad_loss
+from tftransfer.finetuning.compilation import compile_stage, kept_beside, scope_of
 from tftransfer.finetuning.epochs import hears_steps
 from tftransfer.finetuning.freezing import Flags, apply_stage, context_of, trainable_state
 from tftransfer.finetuning.gradients import gradient_norms
 from tftransfer.finetuning.rates import make_optimizer, stage_rate
-from tftransfer.finetuning.state import RunState
+from tftransfer.finetuning.resuming import calls_left, rules_of, settings_of
+from tftransfer.finetuning.ridge import fit_head
+from tftransfer.finetuning.state import RunState, StageCheckpoint
 from tftransfer.finetuning.streams import Features
+from tftransfer.finetuning.summary import stage_summary
+from tftransfer.finetuning.targets import VALIDATION_BATCH
 
 __all__ = ["Run"]
-
-_VALIDATION_BATCH = 128  # no gradients are kept, so that a larger batch than in training fits
 
 
 class Run:
@@ -31,26 +30,23 @@ class Run:
     def __init__(
         self,
         task,
-        data,
-        validation,
+        targets,
         policy,
-        batch_size,
+        steps,
+        *,
         callbacks,
         verbose,
         optimizer,
+        accumulation,
         monitor,
-        seed,
         resume,
         caching,
     ):
-        self.task, self.data, self.validation, self.policy = task, data, validation, policy
-        self.batch_size, self.callbacks, self.verbose = batch_size, list(callbacks), verbose
-        self.optimizer, self.seed = optimizer, seed
+        self.task, self.targets, self.policy, self.steps = task, targets, policy, steps
+        self.verbose, self.optimizer, self.accumulation = verbose, optimizer, accumulation
+        self.callbacks, self.averages = averages_in(callbacks, optimizer, targets.data)
         self.say = print if verbose else (lambda *_: None)
         self.shape = task.backbone.input_shape[1:]
-        self.scale = not data_module.rescales_pixels(task)
-        self.steps = count_steps(data, batch_size=batch_size, input_shape=self.shape)
-        self.one_hot = is_one_hot(data)
         self.flags = Flags(task)
         self.history = keras.callbacks.History()
         self.history.epoch, self.history.history, self.history.stages = [], {}, []
@@ -58,27 +54,22 @@ class Run:
         self.state = None
         if resume is not False:
             self.state = RunState(resume, task, self._settings(), self.say)
-        self.best = None if validation is None else self._best_epoch(monitor)
+        self.best = None
+        if targets.validation is not None:
+            self.best = best_epoch(monitor, targets.metrics(), self.state and self.state.save_best)
 
     def _settings(self):
-        optimizer = None if self.optimizer is None else {**self.optimizer.get_config(), "name": None}
-        return {
-            "policy": repr(self.policy),
-            "multipliers": [str(stage.multipliers) for stage in self.policy],
-            "batch_size": self.batch_size,
-            "steps_per_epoch": self.steps,
-            "seed": self.seed,
-            "validation": self.validation is not None,
-            "optimizer": json.dumps(optimizer, sort_keys=True, default=str),
-            "cache": self.caching.settings(),
-        }
-
-    def _best_epoch(self, monitor):
-        if monitor == "auto":
-            metrics = self.task.default_metrics(one_hot=self.one_hot)
-            monitor = f"val_{metrics[0].name}" if metrics else "val_loss"
-        lower = any(word in monitor for word in ("loss", "error", "mse", "mae", "rmse"))
-        return BestEpoch(monitor, "min" if lower else "max", self.state and self.state.save_best)
+        return settings_of(
+            self.policy,
+            self.optimizer,
+            batch_size=self.targets.batch_size,
+            steps_per_epoch=self.steps,
+            seed=self.targets.seed,
+            validation=self.targets.validation is not None,
+            cache=self.caching.settings(),
+            accumulate=self.accumulation and self.accumulation.every,
+            **self.targets.settings(),
+        )
 
     def stage(self, number):
         """Runs one stage and appends its epochs to the history."""
@@ -98,67 +89,100 @@ class Run:
     def _stage(self, number, stage):
         found = self.state.found if self.state is not None and self.state.begins_at(number) else None
         if found is not None:  # rules that look at weights or gradients have been applied already
-            stage = dataclasses.replace(
-                stage, multipliers=_rules(found["multipliers"], context_of(self.task))
-            )
+            rules = rules_of(found["multipliers"], context_of(self.task))
+            stage = dataclasses.replace(stage, multipliers=rules)
         applied = apply_stage(stage, self.task, self._gradient_norms)
         rate, origin = stage_rate(stage, self.task, self.optimizer)
         with scope_of(self.task):
             optimizer, words = make_optimizer(
                 rate,
                 schedule=stage.schedule,
-                steps=stage.epochs * self.steps,
+                steps=stage.epochs * (self.accumulation.updates if self.accumulation else self.steps),
                 multipliers=applied.multipliers,
                 task=self.task,
                 optimizer=self.optimizer,
                 callbacks=self.callbacks,
+                accumulation=self.accumulation,
             )
-        examples = (self.steps + 1) * self.batch_size * (1 if self.validation is None else 2)  # about
-        before, behind, why_not = features.frozen_half(self.task, self.data, examples, self.caching)
-        refused = f", not computed once what is frozen ({why_not})" if why_not and not before else ""
-        once = f", on {'the features of what is frozen' if behind else 'embeddings'} computed once"
-        shown = f"{rate:g}" if isinstance(rate, float) else type(rate).__name__
-        notes = ", ".join(note for note in (origin, words) if note)
+        before, behind, why_not = self._frozen_half()
+        paces = kept_beside(self.task).models  # of stages that did the same
+        pace = ("pace", len(before), self.targets.batch_size, trainable_state(self.task))
+        known = paces.get(pace)
         self.say(
-            f"Stage {number + 1} of {len(self.policy)}, {stage.name}: {applied}"
-            f"{once if before else ''}{refused}; learning rate {shown}{applied.spread} ({notes})."
+            stage_summary(
+                f"Stage {number + 1} of {len(self.policy)}",
+                stage.name,
+                applied,
+                once=("the features of what is frozen" if behind else "embeddings") if before else None,
+                why_not=why_not,
+                rate=rate,
+                notes=(origin, words),
+                groups=context_of(self.task).groups,
+                seconds=known and known * stage.epochs,
+            )
         )
         options = {
             "jit_compile": placement.jit_compile(self.task, steps=stage.epochs * self.steps),
             "reuse": stage.prepare is None,
         }
         self._compile(self.task, optimizer, **options)
-        first, start, checkpoint = self._place(number, found, applied)
-        if found is None or not found.get("done"):
-            watching = [*self.callbacks, StopOnNaN(stage.name, shown)]
-            if not before:
-                self.caching.forget()
-                model, data, shape = self.task, (self.data, self.validation), self.shape
-            else:
-                epochs = not behind and not any(map(hears_steps, self.callbacks))
-                size = self.batch_size if epochs else None
-                embedder, model = features.helpers(self.task, size, before, behind)
-                if epochs and keras.backend.backend() == "tensorflow":
-                    options["jit_compile"] = False  # batches of no fixed size
-                self._compile(model, self.task.optimizer, also=id(self.task.optimizer), **options)
-                data, shape = self._embeddings(embedder), None
+        over = bool(found and found.get("done"))
+        if not over:
+            model, data = self._model(before, behind, options)
             if self.best is not None:
                 self.best.begin_stage(model.weights)
-                watching.append(self.best)
-            if checkpoint is not None:
-                checkpoint.whole_epochs = bool(before) and epochs
-                watching.append(checkpoint)
-            self._fit(model, data, shape, start, first + stage.epochs, watching)
+            if found is None and stage.init == "ridge":
+                fit = fit_head(self.task, data[0] if before and not behind else self.targets.data)
+                self.say(f"  The head begins with the ridge solution ({fit.score:.3g} leaving one out).")
+        first, start, checkpoint = self._place(number, found, applied)
+        begun = time.monotonic()
+        if not over:
+            watching = [*self.callbacks, stop_on_bad_loss(stage.name, rate)]
+            watching += [] if self.best is None else [self.best]
+            watching += [] if checkpoint is None else [checkpoint]
+            seconds = self._fit(model, data, start, first + stage.epochs, watching)
+            if seconds is not None:
+                paces[pace] = seconds
             if checkpoint is not None:
                 checkpoint.save(done=True)
         self.history.stages.append(
             {
                 "name": stage.name,
                 "epochs": len(self.history.epoch) - first,
-                "learning_rate": rate if isinstance(rate, float) else shown,
+                "learning_rate": rate if isinstance(rate, float) else type(rate).__name__,
+                "seconds": time.monotonic() - begun,
                 **vars(applied),
             }
         )
+
+    def _frozen_half(self):
+        """What `features.frozen_half` says, unless something in this run speaks against it."""
+        targets, nothing = self.targets, ([], [self.task.backbone])
+        examples = (self.steps + 1) * targets.batch_size * (1 if targets.validation is None else 2)  # about
+        frozen = features.frozen_half(self.task, targets.data, examples, self.caching)
+        if targets.mixing is not None and (frozen.before or frozen.reason):
+            return *nothing, "examples are mixed with one another"
+        if frozen.before and frozen.behind:
+            _, model = features.helpers(self.task, None, frozen.before, frozen.behind)
+            ours, theirs = (list(map(id, each.trainable_variables)) for each in (self.task, model))
+            if ours != theirs:  # Keras hands an optimizer its variables by their order
+                return *nothing, "its layers come in another order"
+        return frozen
+
+    def _model(self, before, behind, options):
+        """The model that is trained, compiled, and `(training, validation)` data for it."""
+        targets = self.targets
+        if not before:
+            self.caching.forget()
+            return self.task, (targets.data, targets.validation)
+        whole = not behind and not any(map(hears_steps, self.callbacks))
+        size = targets.batch_size if whole else None
+        embedder, model = features.helpers(self.task, size, before, behind)
+        if whole and keras.backend.backend() == "tensorflow":
+            options["jit_compile"] = False  # batches of no fixed size
+        self._compile(model, self.task.optimizer, also=id(self.task.optimizer), **options)
+        options = {"batch_size": targets.batch_size, "scale": targets.scale, "verbose": self.verbose}
+        return model, self.caching.features(self.task, embedder, targets.data, targets.validation, **options)
 
     def _place(self, number, found, applied):
         """Where the stage begins or goes on: its first epoch, the steps of the run that are done, its checkpoint."""
@@ -183,27 +207,39 @@ class Run:
             self.state.load_best(self.best)
         return found["first_epoch"], checkpoint.step, checkpoint
 
-    def _fit(self, model, data, shape, start, last, watching):
-        """Fits from a step of the run to the end of an epoch of it, and appends to the history."""
-        training, validation = data
+    def _fit(self, model, data, start, last, watching):
+        """Fits from a step of the run to the end of an epoch of it, and appends to the history.
+
+        Returns:
+            Seconds an epoch, or None where they were not measured.
+        """
+        (training, validation), targets, seconds = data, self.targets, None
         whole = getattr(model, "batch_size", None) is not None  # an epoch per step
-        for step, until, steps in _runs(start, self.steps, last):
-            heard = watching
+        if isinstance(watching[-1], StageCheckpoint):
+            watching[-1].whole_epochs = whole
+            watching[-1].own = lambda: [pair for average in self.averages for pair in average.own]
+        calls = list(calls_left(start, self.steps, last))
+        for average in [] if calls else self.averages:  # the run was cut after the last epoch
+            average.put_in(self.task)
+        for step, until, steps in calls:
             if model is self.task:
-                batches = self._training_batches(training, shape, start=step)
+                batches = targets.training(training, self.shape, start=step)
             else:
                 batches, steps = training.training(
-                    batch_size=self.batch_size,
-                    seed=self.seed,
+                    batch_size=targets.batch_size,
+                    seed=targets.seed,
                     step=step,
                     epoch_steps=self.steps,
                     steps=steps,
                     whole=whole,
                 )
-                heard = features.callbacks_of(self.task, model, watching, self.verbose, until, steps)
+            pace = Pace(self.say, until - step // self.steps, steps)
+            heard = [*watching, pace]
+            if model is not self.task:
+                heard = features.callbacks_of(self.task, model, heard, self.verbose, until, steps)
             fitted = model.fit(
                 batches,
-                validation_data=None if validation is None else self._validation_batches(validation, shape),
+                validation_data=self._validation(validation),
                 steps_per_epoch=steps,
                 initial_epoch=step // self.steps,
                 epochs=until,
@@ -214,44 +250,38 @@ class Run:
             for name, values in fitted.history.items():
                 self.history.history.setdefault(name, []).extend(values)
             self.history.epoch.extend(fitted.epoch)
+            if pace.seconds_per_step is not None and not step % self.steps:
+                seconds = pace.seconds_per_step * steps
             if model.stop_training:  # a callback asked for it
                 break
+            if until < last:
+                for average in self.averages:
+                    average.take_out()
+        return seconds
 
-    def _training_batches(self, data, shape, start=0):
-        """Batches without end: one pipeline for all epochs of a stage, its order fixed by the seed."""
-        start = 0 if is_dataset(data) else start
-        options = {"shuffle": True, "repeat": True, "start": start, "seed": self.seed, "input_shape": shape}
-        return data_module.batches(data, batch_size=self.batch_size, scale=self.scale, **options)
-
-    def _validation_batches(self, data, shape):
-        size = max(self.batch_size, _VALIDATION_BATCH)
+    def _validation(self, data):
         if isinstance(data, Features):
-            return data.in_order(batch_size=size)
-        return data_module.batches(data, batch_size=size, scale=self.scale, input_shape=shape)
-
-    def _embeddings(self, embedder):
-        """Training and validation data as embeddings, kept for the next stage, which may have the same."""
-        options = {"batch_size": self.batch_size, "scale": self.scale, "verbose": self.verbose}
-        return self.caching.features(self.task, embedder, self.data, self.validation, **options)
+            return data.in_order(batch_size=max(self.targets.batch_size, VALIDATION_BATCH))
+        return None if data is None else self.targets.validating(data, self.shape)
 
     def _compile(self, model, optimizer, **options):
         with scope_of(model):
-            loss = self.task.default_loss(one_hot=self.one_hot)
-            metrics = self.task.default_metrics(one_hot=self.one_hot)
+            loss, metrics = self.targets.loss(), self.targets.metrics()
         compile_stage(model, optimizer=optimizer, loss=loss, metrics=metrics, **options)
 
     def _gradient_norms(self):
         with scope_of(self.task):
-            loss = self.task.default_loss(one_hot=self.one_hot)
-        return gradient_norms(self.task, self._training_batches(self.data, self.shape), self.steps, loss=loss)
+            loss = self.targets.loss()
+        return gradient_norms(
+            self.task, self.targets.training(self.targets.data, self.shape), self.steps, loss=loss
+        )
 
     def finish(self):
         """Puts flags and the best epoch's weights back, and returns the history."""
         moved = trainable_state(self.task)
         self.flags.restore()
-        if (
-            trainable_state(self.task) != moved
-        ):  # compiled for other flags: an optimizer without state, to be saved
+        # Compiled for other flags, or for this run's steps: an optimizer without state, to be saved.
+        if trainable_state(self.task) != moved or self.accumulation is not None:
             with scope_of(self.task):
                 sgd = keras.optimizers.SGD()
             self._compile(self.task, sgd)
@@ -268,21 +298,3 @@ class Run:
         self.history.set_model(self.task)
         self.task.history = self.history
         return self.history
-
-
-def _runs(start, steps, last):
-    """The calls of `fit` left after `start` steps, each `(first step, last epoch, steps an epoch)`."""
-    whole = -(-start // steps) * steps
-    if start % steps:  # first the rest of the epoch that was cut
-        yield start, start // steps + 1, whole - start
-    if whole < last * steps:
-        yield whole, last, steps
-
-
-def _rules(multipliers, context):
-    """Rules that give each path the multiplier it had, and freeze the rest."""
-    rules = {}
-    for value in sorted(set(multipliers.values())):
-        paths = "|".join(re.escape(path) for path, its in multipliers.items() if its == value)
-        rules[f"^(?:{paths})$"] = value
-    return rules if len(multipliers) == len(context.paths) else {**rules, ".*": 0.0}

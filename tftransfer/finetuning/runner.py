@@ -1,9 +1,12 @@
 """finetune(): runs the stages of a policy, each freshly compiled, as one continuous history."""
 
+from tftransfer.finetuning.accumulation import accumulation_of
 from tftransfer.finetuning.caching import Caching
-from tftransfer.finetuning.checks import check_data, check_policy, check_task
+from tftransfer.finetuning.checks import check_data, check_policy, check_task, count_steps
 from tftransfer.finetuning.heads import build_head
+from tftransfer.finetuning.ridge import check_head
 from tftransfer.finetuning.run import Run
+from tftransfer.finetuning.targets import Targets
 
 __all__ = ["finetune"]
 
@@ -21,6 +24,10 @@ def finetune(
     optimizer=None,
     monitor="auto",
     seed=0,
+    class_weight=None,
+    label_smoothing=0.0,
+    mixing=None,
+    accumulate=None,
     cache="auto",
     cache_dtype="float32",
     augmentation_draws=None,
@@ -28,7 +35,8 @@ def finetune(
     """Fine-tunes a task on labelled data, stage by stage.
 
     For each stage of the policy: sets which variables move, compiles afresh with the task's default loss and
-    metrics, prints one line that says what is trained, how fast and what BatchNormalization does, and fits.
+    metrics, says what is trained, how fast at which depth, what BatchNormalization does, and (after the first
+    epoch, or some seconds) how long it will take, and fits.
     With `validation_data` the weights of the best epoch over *all* stages are put back at the end. While the
     whole backbone is frozen its embeddings are computed once and the head is trained on these: same result,
     sooner.
@@ -52,10 +60,25 @@ def finetune(
             Removed at the end. (The state of your own callbacks is not kept.)
         verbose: 0 silent, 1 progress bars, 2 a line per epoch; `"auto"` is 1.
         optimizer: a `keras.optimizers.Optimizer` whose configuration each stage copies; default Adam. Its
-            learning rate serves the stages that give none.
+            learning rate serves the stages that give none. With `use_ema=True` the moving average of the
+            weights is what is validated and kept (`ExponentialAverage`); for SWA give `StochasticAverage()`
+            among the callbacks. `global_clipnorm` clips by the norm over all that is trained.
         monitor: the figure that chooses the best epoch; `"auto"` is the task's first metric on the validation
             data.
-        seed: of the order of the examples.
+        seed: of the order of the examples, and of `mixing` where the layer has none.
+        class_weight: what each class counts in the training loss: a dict `{class: weight}`, or "balanced" for
+            `n / (k · n_c)`, so that each of k classes counts the same in all. Not in the validation figures.
+        label_smoothing: ε in [0, 1): the target of the labelled class becomes `1 − ε + ε / k`, of the others
+            `ε / k`; of a single logit, and of each of several labels, `y (1 − ε) + ε / 2`. In the loss on
+            validation data as well.
+        mixing: `keras.layers.MixUp(0.2)`, `keras.layers.CutMix()` or another layer that mixes the examples of
+            a batch, and their labels alike (`data.mixed`). The frozen part then runs in every step, and
+            training's accuracy is against the likeliest of the mixed labels.
+        accumulate: batches to an update; None for the `gradient_accumulation_steps` of the optimizer, or 1.
+            The same as a `batch_size` so many times larger, in less memory: an epoch's last group may be
+            smaller, every example counts the same, and schedules count updates. BatchNormalization still sees
+            batches, and on several replicas it is refused. Batches of a `tf.data.Dataset` of batches count
+            alike, whatever their sizes.
         cache: where the features of what is frozen are kept while a stage trains on them: "auto": in memory
             if they take at most a quarter of what is free, else in temporary files, where there is room and
             they are no larger than eight times the examples; "memory"; "disk"; False: nowhere, so that the
@@ -71,10 +94,10 @@ def finetune(
         dict per stage) and `best_epoch` (its number in `epoch`; None without validation data).
 
     Raises:
-        ValueError: before any step, for data that do not fit the task, a pattern that is found in no variable
-            path, or a stage that would train nothing.
+        ValueError: before any step, for data that do not fit the task, an argument that makes no sense for it,
+            a pattern that is found in no variable path, or a stage that would train nothing; later, when the
+            loss is no longer a finite number.
         OSError: when the folder of features cannot be written, or the disk is full.
-        FloatingPointError: when the loss is no longer a finite number.
 
     Example:
 
@@ -90,21 +113,37 @@ def finetune(
     check_data(task, data)
     build_head(task, data)
     policy = check_policy(policy, task)
+    if any(stage.init == "ridge" for stage in policy):
+        check_head(task)
     if validation_data is not None:
         check_data(task, validation_data, training=False)
-    run = Run(
+    targets = Targets(
         task,
         data,
         validation_data,
+        batch_size=batch_size,
+        seed=seed,
+        class_weight=class_weight,
+        label_smoothing=label_smoothing,
+        mixing=mixing,
+    )
+    shape = task.backbone.input_shape[1:]
+    steps = count_steps(data, batch_size=batch_size, input_shape=shape)
+    accumulation = accumulation_of(
+        accumulate, optimizer, data, batch_size=batch_size, steps=steps, input_shape=shape
+    )
+    run = Run(
+        task,
+        targets,
         policy,
-        batch_size,
-        callbacks,
-        verbose,
-        optimizer,
-        monitor,
-        seed,
-        resume,
-        caching,
+        steps,
+        callbacks=callbacks,
+        verbose=verbose,
+        optimizer=optimizer,
+        accumulation=accumulation,
+        monitor=monitor,
+        resume=resume,
+        caching=caching,
     )
     try:
         for number in range(len(policy)):
