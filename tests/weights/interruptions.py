@@ -1,9 +1,10 @@
-"""Run by itself, with a folder as argument: saves that are killed, and saves that fill the disk.
+"""Run by itself, with a folder as argument: saves that are killed, and saves that fill the disk (`small`: a real one).
 
 One process prepares everything, and forks a child for each interruption, so that twenty cost seconds. It runs on
 Keras's NumPy backend, which has no threads that a fork would lose.
 """
 
+import errno
 import os
 import random
 import resource
@@ -87,7 +88,30 @@ def full_disk(path):
     print("full disk: the old file is whole", flush=True)
 
 
+def small_disk(path):
+    """The folder lies on a disk that has room for the file, and not for a second one beside it."""
+    model = build()
+    save(model, 7, path)
+    room = os.statvfs(path.parent)
+    assert room.f_bavail * room.f_frsize < path.stat().st_size, "the disk is too large for this test"
+    for filler in (0, 1, 2):  # full at the first byte, and at later ones
+        try:
+            save(model, 8, path)
+        except OSError as error:
+            assert error.errno == errno.ENOSPC and str(path) in str(error), error
+        else:
+            raise AssertionError("no error on a disk that is full")
+        assert {float(v) for array in load_backbone(path).get_weights() for v in array.flat} == {7.0}
+        left = set(os.listdir(path.parent)) - {f"filler_{i}" for i in range(3)}
+        assert left == {path.name}, f"left behind: {left}"
+        (path.parent / f"filler_{filler}").write_bytes(bytes(room.f_bavail * room.f_frsize // 4))
+    print("small disk: the old file is whole", flush=True)
+
+
 if __name__ == "__main__":
     random.seed(0)
-    killed_saves(Path(sys.argv[1]) / "kills" / "m.weights.h5", 20)
-    full_disk(Path(sys.argv[1]) / "full" / "m.weights.h5")
+    if sys.argv[2:] == ["small"]:
+        small_disk(Path(sys.argv[1]) / "m.weights.h5")
+    else:
+        killed_saves(Path(sys.argv[1]) / "kills" / "m.weights.h5", 20)
+        full_disk(Path(sys.argv[1]) / "full" / "m.weights.h5")

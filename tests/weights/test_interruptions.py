@@ -2,6 +2,8 @@
 
 import errno
 import os
+import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -26,6 +28,25 @@ def test_twenty_kills_and_a_full_disk(tmp_path):
     )
     assert run.returncode == 0, run.stdout[-2000:] + run.stderr[-4000:]
     assert "20 kills" in run.stdout and "the old file is whole" in run.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("unshare") is None, reason="a disk of one's own is made by Linux's unshare")
+def test_a_disk_that_is_really_full(tmp_path):
+    """A file system in memory, of 256 KiB, in a namespace of its own; the file takes two thirds of it."""
+    mount = f"mount -t tmpfs -o size=256k tmpfs {shlex.quote(str(tmp_path))}"
+    if subprocess.run(["unshare", "-rm", "sh", "-c", mount], capture_output=True).returncode:
+        pytest.skip("this machine lets nobody mount a file system in a namespace of his own")
+    script = [sys.executable, str(Path(__file__).with_name("interruptions.py")), str(tmp_path), "small"]
+    run = subprocess.run(
+        ["unshare", "-rm", "sh", "-c", f"{mount} && exec {shlex.join(script)}"],
+        env={**os.environ, "KERAS_BACKEND": "numpy", "PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert run.returncode == 0, run.stdout[-2000:] + run.stderr[-4000:]
+    assert "the old file is whole" in run.stdout
 
 
 @pytest.mark.parametrize("name", ["fsync", "replace"])
