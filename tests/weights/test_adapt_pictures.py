@@ -99,6 +99,17 @@ def test_a_vit_for_other_pictures():
     assert receipt.verify().assert_loaded()
 
 
+def test_a_vit_for_other_patches():
+    """As many patches of twice the size: a picture of twice the size gives the same tokens."""
+    small, large = (vit((4 * p, 4 * p, 3), patch_size=p, width=8, depth=1, num_heads=2) for p in (4, 8))
+    receipt = transfer_weights(small, large).verify().assert_loaded()
+    notes = {line.path: line.note for line in receipt.of("adapted")}
+    assert notes == {"embedder/patches/kernel": "patches (4, 4) → (8, 8) pixels"}
+    x = np.kron(np.random.default_rng(0).random((1, 4, 4, 3)), np.ones((1, 4, 4, 1))).astype("float32")
+    tokens = out(small, x), out(large, np.repeat(np.repeat(x, 2, 1), 2, 2))  # each patch of one colour
+    np.testing.assert_allclose(*tokens, atol=1e-4)
+
+
 def test_a_flat_table_stays_flat_and_a_slope_a_slope():
     small, large = (vit((s, s, 1), patch_size=4, width=4, depth=1, num_heads=1) for s in (32, 64))
     rows = np.repeat(np.arange(8.0), 8)

@@ -102,6 +102,25 @@ def test_names_of_keras_1_as_in_the_first_files_of_keras_applications(tmp_path):
     np.testing.assert_array_equal(model.get_weights()[0], kernel)
 
 
+@pytest.mark.parametrize("channels", [3, 1])
+def test_a_weights_file_of_keras_applications(tmp_path, channels):
+    """The layout of the files that keras.applications downloads: the older format, the layers at the root."""
+    from keras.src.legacy.saving.legacy_h5_format import save_weights_to_hdf5_group
+
+    path = tmp_path / "mobilenet_no_top.h5"
+    source, target = (
+        keras.applications.MobileNet(weights=None, include_top=False, input_shape=(32, 32, c), alpha=0.25)
+        for c in (3, channels)
+    )
+    with h5py.File(path, "w") as file:
+        save_weights_to_hdf5_group(file, source)
+    receipt = transfer_weights(path, target).verify().assert_loaded()
+    assert receipt.counts["adapted"] == (channels == 1)
+    x = np.random.default_rng(0).random((1, 32, 32, 1), dtype="float32")
+    outputs = [source(np.repeat(x, 3, -1)), target(np.repeat(x, channels, -1))]
+    np.testing.assert_allclose(*(keras.ops.convert_to_numpy(y) for y in outputs), atol=1e-4)
+
+
 def test_long_lists_of_names_are_split_over_attributes(tmp_path):
     model = keras.Sequential([keras.Input((2,)), *(keras.layers.Dense(2, name=f"d{i}") for i in range(3))])
     with h5py.File(tmp_path / "m.h5", "w") as file:

@@ -6,7 +6,14 @@ import pytest
 from keras import layers
 
 from tftransfer import placement
-from tftransfer.weights import load_backbone, save_backbone, transfer_weights, variable_paths
+from tftransfer.weights import (
+    load_backbone,
+    positions,
+    save_backbone,
+    token_embeddings,
+    transfer_weights,
+    variable_paths,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -30,7 +37,9 @@ def equal(a, b):
     return all(np.array_equal(x, y) for x, y in zip(a.get_weights(), b.get_weights(), strict=True))
 
 
-def test_keras_11867_one_can_tell_whether_the_weights_were_loaded(tmp_path):
+def test_keras_11867_keras_retinanet_1173_ultralytics_17135_one_can_tell_whether_the_weights_were_loaded(
+    tmp_path,
+):
     source, target = net(("a", 4), ("b", 4)), net(("a", 4), ("b", 4))
     receipt = transfer_weights(plain(source, tmp_path), target)
     assert receipt.verify().assert_loaded().percent_loaded == 100 and equal(source, target)
@@ -83,7 +92,9 @@ def test_keras_12502_3879_8462_another_number_of_classes(tmp_path):
     assert transfer_weights(path, target, allow_missing="^head/").counts["loaded"] == 2
 
 
-def test_keras_14206_5509_2341_a_file_of_n_layers_and_a_model_of_m_are_explained(tmp_path):
+def test_keras_14206_5509_2341_image_segmentation_keras_38_a_file_of_n_layers_and_a_model_of_m_are_explained(
+    tmp_path,
+):
     with pytest.raises(ValueError) as raised:
         transfer_weights(plain(net(("a", 4), ("b", 4), ("c", 4)), tmp_path), net(("a", 4), ("d", 4)))
     for part in ("d/kernel, d/bias", "b/0, b/1, c/0, c/1", "allow_missing=", "allow_unused=", "mapping="):
@@ -200,9 +211,30 @@ def test_a_subclassed_backbone_in_memory_as_those_of_keras_hub():
     assert receipt.verify().counts["renamed"] == 3 and equal(source, task.layers[0])
 
 
-def test_backbones_of_keras_hub():
-    keras_hub = pytest.importorskip("keras_hub")
-    sizes = {"patch_size": (8, 8), "num_layers": 2, "num_heads": 2, "hidden_dim": 8, "mlp_dim": 16}
-    small, large = (keras_hub.models.ViTBackbone(image_shape=(s, s, 3), **sizes) for s in (32, 64))
+VIT = {"patch_size": (8, 8), "num_layers": 1, "num_heads": 2, "hidden_dim": 8, "mlp_dim": 16}
+BERT = {"num_layers": 1, "num_heads": 2, "hidden_dim": 8, "intermediate_dim": 16}
+
+
+def test_backbones_of_keras_hub_for_pictures(tmp_path):
+    models = pytest.importorskip("keras_hub").models
+    small, large, other = (models.ViTBackbone(image_shape=(s, s, 3), **VIT) for s in (32, 64, 32))
     receipt = transfer_weights(small, large).verify().assert_loaded()
     assert [line.note for line in receipt.of("adapted")] == ["positions 4×4 → 8×8, bicubic"]
+    assert transfer_weights(plain(small, tmp_path), other).verify().percent_loaded == 100
+    assert equal(small, other)
+    loaded = load_backbone(save_backbone(small, tmp_path / "ours.weights.h5"))
+    assert type(loaded) is type(small) and equal(small, loaded)
+
+
+def test_backbones_of_keras_hub_for_texts():
+    models = pytest.importorskip("keras_hub").models
+    old, new = (
+        models.BertBackbone(vocabulary_size=v, max_sequence_length=n, **BERT) for v, n in ((11, 16), (13, 40))
+    )
+    tokens = [f"token {i}" for i in range(11)]
+    adapt = [positions(), token_embeddings(tokens, ["new", *tokens, "newer"])]
+    receipt = transfer_weights(old, new, adapt=adapt).verify().assert_loaded()
+    assert {line.path: line.note for line in receipt.of("adapted")} == {
+        "token_embedding/embeddings": "11 of 13 tokens kept",
+        "position_embedding/embeddings": "16 positions repeated to 40",
+    }
