@@ -1,3 +1,4 @@
+import errno
 import json
 
 import h5py
@@ -5,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 
-from tftransfer import backbones, objectives
+from tftransfer import backbones, checkpoints, objectives
 from tftransfer.checkpoints import STATE, Checkpoint, restore
 from tftransfer.weights import variable_paths
 
@@ -149,9 +150,39 @@ def test_other_files_are_refused(tmp_path, saved):
     model.save_weights(tmp_path / "plain.weights.h5")
     with pytest.raises(ValueError, match="not a checkpoint"):
         restore(model, tmp_path / "plain.weights.h5", fingerprint=PRINT)
-    saved.write_bytes(saved.read_bytes()[:1000])
-    with pytest.raises(OSError):
-        restore(model, saved, fingerprint=PRINT)
+    with pytest.raises(FileNotFoundError):
+        restore(model, tmp_path / "missing.weights.h5", fingerprint=PRINT)
+
+
+def test_damage_is_noticed(saved):
+    model, whole = compiled(), saved.read_bytes()
+    before = state(model)
+    for place in (3000, len(whole) // 2, len(whole) - 1):
+        saved.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+        with pytest.raises(ValueError, match="damaged"):
+            restore(model, saved, fingerprint=PRINT)
+    for length in (0, 1000, len(whole) // 2, len(whole) - 48, len(whole) - 1):
+        saved.write_bytes(whole[:length])
+        with pytest.raises(ValueError, match=r"damaged|truncated|empty"):
+            restore(model, saved, fingerprint=PRINT)
+    assert all(np.array_equal(a, b) for a, b in zip(before, state(model), strict=True))
+    saved.write_bytes(whole)
+    assert restore(model, saved, fingerprint=PRINT) == (0, {})
+
+
+def test_a_full_disk_leaves_the_old_one(saved, monkeypatch):
+    def full(path, size):
+        assert size > saved.stat().st_size
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    before = saved.read_bytes()
+    watcher = Checkpoint(saved, fingerprint=PRINT, steps_per_epoch=4)
+    watcher.set_model(compiled(seed=5))
+    monkeypatch.setattr(checkpoints, "reserve", full)
+    with pytest.raises(OSError, match="No space left") as raised:
+        watcher.save()
+    assert str(saved) in str(raised.value) and saved.read_bytes() == before
+    assert [p.name for p in saved.parent.iterdir()] == [saved.name]
 
 
 def test_the_old_file_stays_until_the_new_one_is_whole(saved, monkeypatch):

@@ -9,6 +9,9 @@ import h5py
 import keras
 
 from tftransfer.weights import atomic_write, variable_paths
+from tftransfer.weights.files import reserve
+from tftransfer.weights.hdf5 import open_file
+from tftransfer.weights.seal import add_seal, check_seal
 
 STATE = "tftransfer_checkpoint"
 
@@ -80,7 +83,11 @@ class Checkpoint(keras.callbacks.Callback):
             self.save()
 
     def save(self):
-        """Writes the checkpoint now; the old one stays until the new one is whole."""
+        """Writes the checkpoint now; the old one stays until the new one is whole.
+
+        Raises:
+            OSError: the disk is full; the old checkpoint is unchanged.
+        """
         state = {
             "step": self.step,
             "history": self.past,
@@ -90,10 +97,13 @@ class Checkpoint(keras.callbacks.Callback):
                 _numbers(seed.state) for seed in _seeds(self.model)
             ],  # Keras leaves them out of its files
         }
+        text = json.dumps(state)
         with atomic_write(self.path) as temporary:
+            reserve(temporary, _size(self.model) + len(text))
             self.model.save_weights(temporary)  # the optimizer's variables included
             with h5py.File(temporary, "r+") as file:
-                file.attrs[STATE] = json.dumps(state)
+                file.attrs[STATE] = text
+            add_seal(temporary)
         self._saved_at = time.monotonic()
 
 
@@ -109,13 +119,19 @@ def restore(model, path, *, fingerprint):
         `(step, history)`: optimizer steps done, and the history of the whole epochs among them.
 
     Raises:
-        ValueError: when the checkpoint belongs to another model or another run.
-        OSError: when it cannot be read.
+        ValueError: when the checkpoint belongs to another model or another run, or is damaged.
+        OSError: when it is missing or must not be read.
     """
-    with h5py.File(path, "r") as file:
+    where = repr(str(path))
+    seal = check_seal(path, where)
+    with open_file(path, where) as file:
         if STATE not in file.attrs:
             raise ValueError(
                 f"{path} is not a checkpoint of an interrupted run. Delete it or give another path."
+            )
+        if seal is None:
+            raise ValueError(
+                f"{path} is damaged: its end is missing. Delete it, or pass resume=False to start over."
             )
         state = json.loads(file.attrs[STATE])
     different = {
@@ -137,6 +153,13 @@ def restore(model, path, *, fingerprint):
     for seed, numbers in zip(seeds, state["random"], strict=True):
         seed.state.assign(numbers)
     return state["step"], state["history"]
+
+
+def _size(model):
+    """Bytes that the file of a compiled model will take, rather too many."""
+    variables = [*model.variables, *model.optimizer.variables]
+    values = sum(math.prod(v.shape) * (8 if "64" in str(v.dtype) else 4) for v in variables)
+    return values + 8192 * len(variables) + 16_384
 
 
 def _variables(model):
