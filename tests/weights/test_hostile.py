@@ -293,6 +293,30 @@ def test_zip_bombs_and_other_archives(tmp_path):
     refuse(path, "is not an HDF5 file", load=False)
 
 
+@pytest.mark.filterwarnings("ignore:You are saving your model as an HDF5 file")
+@pytest.mark.parametrize("name", ["m.keras", "m.h5"])
+def test_code_in_the_config_of_a_whole_model_is_not_looked_at(tmp_path, name):
+    """Python code as a Lambda of these formats carries it; only the weights beside it are read."""
+    escaped, path = tmp_path / "escaped", tmp_path / "in" / name
+    path.parent.mkdir()
+
+    def harm(x, escaped=str(escaped)):
+        open(escaped, "w").close()
+        return x
+
+    model = build()
+    keras.Sequential([keras.Input((3,)), *model.layers, keras.layers.Lambda(harm)]).save(path)
+    escaped.unlink()  # Keras calls the function when it builds the model
+    if name == "m.keras":
+        with zipfile.ZipFile(path, "a") as archive:
+            archive.writestr("../escaped", b"a name that leaves the folder")
+    other = build()
+    transfer_weights(path, other).verify().assert_loaded()
+    np.testing.assert_array_equal(other.get_weights()[0], model.get_weights()[0])
+    describe(path)
+    assert not escaped.exists()
+
+
 def test_a_filter_that_needs_foreign_code(plain):
     def register(file):
         space, properties = h5py.h5s.create_simple((3, 2)), h5py.h5p.create(h5py.h5p.DATASET_CREATE)
