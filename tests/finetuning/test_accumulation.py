@@ -1,4 +1,4 @@
-"""Accumulated gradients end where one big batch would: also with batches that do not divide, multipliers and averages."""
+"""Accumulated gradients end where one big batch would: with batches that do not divide, multipliers, averages."""
 
 import keras
 import numpy as np
