@@ -32,11 +32,11 @@ STEPS = EPOCHS * COUNT // BATCH
 
 
 def pretrain(folder, resume):
-    """Views, dropout and moving statistics: all that random state and slots stand for."""
+    """Noise, dropout and moving statistics: all that random state and slots stand for, quick to trace."""
     keras.utils.set_random_seed(1)
-    backbone = tt.backbones.cnn((8, 8, 1), filters=(4, 4))
-    objective = tt.objectives.SimCLR(backbone, projection_width=4)
-    x = np.random.default_rng(0).random((COUNT, 8, 8, 1), dtype="float32")
+    parts = [keras.layers.Dense(6), keras.layers.BatchNormalization(), keras.layers.Dropout(0.5)]
+    objective = tt.objectives.Autoencoder(keras.Sequential([keras.Input((8,)), *parts]), noise=0.2)
+    x = np.random.default_rng(0).random((COUNT, 8), dtype="float32")
     tt.pretrain(
         objective,
         x,
