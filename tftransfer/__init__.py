@@ -22,6 +22,7 @@ _MODULES = (
     "backbones",
     "data",
     "evaluation",
+    "finetuning",
     "layers",
     "objectives",
     "placement",
