@@ -4,7 +4,7 @@
 
 A backbone (`cnn`) is pretrained once per transfer, without labels (SimCLR); then every policy fine-tunes it on the
 same draws of labels, with its own default rates, for the same number of optimizer steps; the control is the same
-architecture from scratch, at the best of three rates on development examples. Test examples are scored once, at the
+architecture from scratch, at the best of four rates on development examples. Test examples are scored once, at the
 end. Every fit is a line of a `.jsonl`, so that an interrupted run goes on where it stopped; `finetuning.md` is the
 table.
 """
@@ -24,7 +24,7 @@ from tftransfer.evaluation.intervals import mean_interval
 P = tt.policies
 BATCH = 32
 CHOSEN_ON = 3  # draws that scratch's rate is chosen on
-RATES = (1e-3, 3e-3, 1e-2)
+RATES = (1e-3, 3e-3, 1e-2, 3e-2)
 
 
 def chain(head, body):
