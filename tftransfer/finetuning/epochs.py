@@ -53,7 +53,8 @@ class OnEmbeddings(placement.PlacedModel):
         step = super().train_step
         if self.batch_size is None:
             return step(*args)
-        *state, (places, *columns) = args  # on JAX the state of everything goes through
+        *state, data = args  # on JAX the state of everything goes through
+        places, *columns = keras.tree.flatten(data)
 
         def batch(first, rows):
             chosen = ops.slice(places, (first,), (rows,))
@@ -79,7 +80,7 @@ class OnEmbeddings(placement.PlacedModel):
         """Keras's look at the first batch, to build loss and metrics: it is shown one, not an epoch."""
         if data_batch is None:
             _, _, batches = next(iter(iterator))
-            data_batch = next(batches)
+            data_batch = keras.tree.flatten(next(batches))
         if len(data_batch[0].shape) == 1:  # the order of the examples
             data_batch = tuple(column[: self.batch_size] for column in data_batch[1:])
         return super()._symbolic_build(data_batch=data_batch)

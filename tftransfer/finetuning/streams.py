@@ -117,11 +117,11 @@ class _Stream(keras.utils.PyDataset):
         places = self._order(epoch)[step * self.batch_size : (step + 1) * self.batch_size]
         first = epoch % source.draws * source.size
         if self.whole and not source.on_disk:
-            return (places, source.rows[first : first + source.size], *source.labels)
+            return places, (source.rows[first : first + source.size], *source.labels)
         x = source.rows[places + first]
         x = x.astype("float32") if x.dtype.kind == "f" and not self.whole else x
         batch = (x, *(column[places] for column in source.labels))
-        return (np.arange(len(places)), *batch) if self.whole else batch
+        return (np.arange(len(places)), batch) if self.whole else batch  # Keras takes three parts at most
 
 
 class _Order:
