@@ -217,3 +217,14 @@ def test_smoothing_several_labels_is_binary():
     p, soft = 1 / (1 + np.exp(-logits.astype("float64"))), rows * 0.8 + 0.1
     expected = -(soft * np.log(p) + (1 - soft) * np.log(1 - p)).mean()
     assert float(targets.loss()(rows, logits)) == pytest.approx(expected, rel=1e-5)
+
+
+def test_class_weights_with_features_on_disk():
+    results = []
+    for cache in ("memory", "disk"):
+        keras.utils.set_random_seed(3)
+        results.append(
+            probed(Classifier(small_backbone(), 3), uneven(), class_weight="balanced", cache=cache)
+        )
+    for one, other in zip(*results, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-6)
