@@ -3,6 +3,7 @@
 from tftransfer.evaluation.calibration import Reliability, expected_calibration_error, reliability
 from tftransfer.evaluation.compare import compare
 from tftransfer.evaluation.comparison import Comparison, Row
+from tftransfer.evaluation.cross_validation import CrossValidation, cross_validate
 from tftransfer.evaluation.curves import history_figure
 from tftransfer.evaluation.embedding_map import embedding_figure
 from tftransfer.evaluation.evaluate import evaluate
@@ -14,6 +15,7 @@ from tftransfer.evaluation.report import Report
 
 __all__ = [
     "Comparison",
+    "CrossValidation",
     "Interval",
     "Probe",
     "RegressionReport",
@@ -21,6 +23,7 @@ __all__ = [
     "Report",
     "Row",
     "compare",
+    "cross_validate",
     "embed",
     "embedding_figure",
     "evaluate",

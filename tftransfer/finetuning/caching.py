@@ -3,6 +3,7 @@
 import os
 import shutil
 import tempfile
+import uuid
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from tftransfer.finetuning.memory import free_memory
 from tftransfer.finetuning.shards import Shards, write_shards
 from tftransfer.finetuning.streams import Features
 
-__all__ = ["Caching"]
+__all__ = ["Caching", "Shared"]
 
 MEMORY_SHARE = 0.25  # of the memory that is free now; TensorFlow holds features twice
 DISK_SHARE = (
@@ -144,8 +145,7 @@ class Caching:
             self._temporary = self._temporary or tempfile.TemporaryDirectory(
                 prefix="features-", ignore_cleanup_errors=True
             )
-            name = "validation" if (Path(self._temporary.name) / "training").exists() else "training"
-            rows = self._written(Path(self._temporary.name) / name, parts)
+            rows = self._written(Path(self._temporary.name) / uuid.uuid4().hex[:8], parts)
         else:
             folder = self.folder / self._key(embedder, data, draws, **options)
             rows = _found(folder, options.get("verbose"))
@@ -188,6 +188,54 @@ class Caching:
         )
         number = getattr(error, "errno", None)
         return OSError(number, reason) if number else OSError(reason)
+
+
+class Shared(Caching):
+    """Features of all examples, computed once for several `finetune` calls on parts of them.
+
+    Shared is what the first call needs, wherever a later one finds the same frozen weights; what it finds
+    others, it computes for its own part.
+
+    Args:
+        x: all examples.
+        where, **options: as for `Caching`.
+    """
+
+    def __init__(self, x, where="auto", **options):
+        super().__init__(where, **options)
+        self.x, self.places = x, None
+        self._made, self._first = {}, True
+
+    def choose(self, places):
+        """Says which examples the next call is given."""
+        self._first, self.places = self.places is None, places
+
+    def refuses(self, shape, examples, example_shape):
+        return super().refuses(shape, max(examples, len(self.x)), example_shape)
+
+    def features(self, task, embedder, data, validation, **options):
+        drawn = self.draws and features.draws_numbers(task, embedder)
+        training = features.drawing(task, embedder) if drawn else embedder
+        key = fingerprint_of_layers([training.augmentation, *training.parts, training.pool])
+        if key not in self._made:
+            if not self._first:
+                return super().features(task, embedder, data, validation, **options)
+            self._made[key] = self._make(training, self.x, self.draws if drawn else None, **options)
+        part = self._made[key].part(self.places)
+        part.labels = to_columns(data)[0][1:]
+        return part, None if validation is None else self._make(embedder, validation, None, **options)
+
+    def forget(self):
+        """Lets go of what the last call had for itself; what is shared stays."""
+        self._kept = None
+
+    def close(self):
+        """Removes everything, but for a folder that the user named."""
+        for made in self._made.values():
+            if isinstance(made.rows, Shards):
+                made.rows.close()
+        self._made = {}
+        super().forget()
 
 
 def _found(folder, verbose):

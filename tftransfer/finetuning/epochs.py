@@ -1,5 +1,7 @@
 """A head on embeddings, trained an epoch per call: one compiled loop over arrays in memory."""
 
+import math
+
 import keras
 import numpy as np
 from keras import ops
@@ -8,6 +10,8 @@ from tftransfer import data as data_module
 from tftransfer import placement
 
 __all__ = ["OnEmbeddings", "epoch_batches", "hears_steps"]
+
+GATHERED = 2**26  # bytes of embeddings that are brought into order at once
 
 
 class OnEmbeddings(placement.PlacedModel):
@@ -56,8 +60,11 @@ class OnEmbeddings(placement.PlacedModel):
         *state, data = args  # on JAX the state of everything goes through
         places, *columns = keras.tree.flatten(data)
 
-        def batch(first, rows):
-            chosen = ops.slice(places, (first,), (rows,))
+        def rows(columns, first, count):
+            return tuple(ops.slice(c, (first, *[0] * (c.ndim - 1)), (count, *c.shape[1:])) for c in columns)
+
+        def ordered(first, count):
+            (chosen,) = rows((places,), first, count)
             return tuple(ops.take(column, chosen, axis=0) for column in columns)
 
         size, examples = self.batch_size, ops.shape(places)[0]
@@ -65,16 +72,28 @@ class OnEmbeddings(placement.PlacedModel):
             size = min(size, examples)
             last = (examples - 1) // size * size  # its step is outside the loop, for its logs
             state = ops.fori_loop(
-                0, last // size, lambda i, s: step(s, batch(i * size, size))[1], tuple(state[0])
+                0, last // size, lambda i, s: step(s, ordered(i * size, size))[1], tuple(state[0])
             )
-            return step(state, batch(last, examples - last))
+            return step(state, ordered(last, examples - last))
 
-        def one_more(i, done):
-            step(batch(i * size, ops.minimum(size, examples - i * size)))
+        many = self._gathered(columns) * size  # a gather for each step costs about as much as the step
+
+        def one_more(i, gathered):
+            step(rows(gathered, i * size, ops.minimum(size, ops.shape(gathered[0])[0] - i * size)))
+            return gathered
+
+        def many_more(i, done):
+            gathered = ordered(i * many, ops.minimum(many, examples - i * many))
+            ops.fori_loop(0, -(-ops.shape(gathered[0])[0] // size), one_more, gathered)
             return done
 
-        ops.fori_loop(0, -(-examples // size), one_more, 0)
+        ops.fori_loop(0, -(-examples // many), many_more, 0)
         return self.get_metrics_result()
+
+    def _gathered(self, columns):
+        """Steps whose examples are brought into order at once."""
+        row = sum(8 * math.prod(c.shape[1:]) for c in columns)  # bytes, at most
+        return max(GATHERED // (row * self.batch_size), 1)
 
     def _symbolic_build(self, iterator=None, data_batch=None):
         """Keras's look at the first batch, to build loss and metrics: it is shown one, not an epoch."""

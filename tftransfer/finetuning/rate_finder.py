@@ -10,7 +10,9 @@ from keras.src.backend.common import global_state
 
 from tftransfer import data as data_module
 from tftransfer import placement
+from tftransfer.data.dataset_batches import is_dataset
 from tftransfer.finetuning import features
+from tftransfer.finetuning.caching import Caching
 from tftransfer.finetuning.case import input_shape_of
 from tftransfer.finetuning.checks import check_data, check_task, is_one_hot
 from tftransfer.finetuning.compilation import scope_of
@@ -18,6 +20,7 @@ from tftransfer.finetuning.freezing import Flags, apply_stage
 from tftransfer.finetuning.rate_curve import LearningRates
 from tftransfer.finetuning.rates import make_optimizer
 from tftransfer.policies import Policy, Stage
+from tftransfer.tasks.task import Task
 
 __all__ = ["LearningRates", "lr_find"]
 
@@ -31,8 +34,8 @@ def lr_find(
 
     Step t of T uses `low × (high / low)^(t / (T − 1))`. The ramp ends early when the loss exceeds four times
     its lowest, or is no number. A copy of the optimizer is used; the weights, the random states, the
-    `trainable` flags and the task's own compilation are afterwards bit for bit what they were. Where the
-    policy freezes the whole backbone, its embeddings are computed once.
+    `trainable` flags and the task's own compilation are afterwards bit for bit what they were. What the
+    policy freezes at the beginning of the backbone runs once for each example, where it would run more often.
 
     Reference: Smith, "Cyclical Learning Rates for Training Neural Networks", 2015 (section 3.3),
     https://arxiv.org/abs/1506.01186
@@ -75,10 +78,10 @@ def lr_find(
     with _unchanged(task, flags=stage is not None):
         multipliers = None if stage is None else apply_stage(stage, task).multipliers
         model = task
-        if features.why_not(task, data) is None:
-            embedder, model = features.helpers(task)
-            data = features.embed(embedder, data, batch_size=batch_size, scale=scale)
-            shape = task.pool.compute_output_shape(task.backbone.output_shape)[1:]
+        found = _features(task, data, steps * batch_size, batch_size=batch_size, scale=scale)
+        if found is not None:
+            model, data = found
+            shape, scale = data[0].shape[1:], True
         with scope_of(task):
             trial = _Trial(model)
             ramp = keras.optimizers.schedules.ExponentialDecay(low, steps - 1, high / low)
@@ -110,6 +113,18 @@ def lr_find(
         )
     rates = low * (high / low) ** (np.arange(len(record.losses)) / (steps - 1))
     return LearningRates(rates, record.losses, complete=len(rates) == steps)
+
+
+def _features(task, data, read, **options):
+    """The model behind what is frozen, and the data for it; None where the ramp reads no example twice."""
+    if not isinstance(task, Task) or is_dataset(data) or read <= len(data[1]):
+        return None
+    caching = Caching()
+    before, behind, _ = features.frozen_half(task, data, len(data[1]), caching)
+    if not before or caching.on_disk:
+        return None
+    embedder, model = features.helpers(task, None, before, behind)
+    return model, caching.features(task, embedder, data, None, **options)[0].columns()
 
 
 class _Trial(placement.PlacedModel):

@@ -5,7 +5,6 @@ import numpy as np
 
 from tftransfer import data as data_module
 from tftransfer.finetuning.epochs import epoch_batches
-from tftransfer.finetuning.shards import Shards
 
 __all__ = ["Features"]
 
@@ -30,11 +29,21 @@ class Features:
     def __init__(self, rows, labels, draws=1):
         self.rows, self.labels, self.draws = rows, tuple(labels), draws
         self.size = len(rows) // draws
-        self.on_disk = isinstance(rows, Shards)
+        self.on_disk = not isinstance(rows, np.ndarray)
 
     def columns(self):
         """`(x, y)` (or with sample weights), of one draw, in memory."""
         return (self.rows[: self.size], *self.labels)
+
+    def part(self, places):
+        """The `Features` of some of the examples.
+
+        Args:
+            places: their numbers.
+        """
+        rows = np.concatenate([places + draw * self.size for draw in range(self.draws)])
+        rows = _Part(self.rows, rows) if self.on_disk else self.rows[rows]
+        return Features(rows, [column[places] for column in self.labels], self.draws)
 
     def training(self, *, batch_size, seed, step, epoch_steps, steps, whole):
         """Batches without end in the order that `data.batches` gives as many examples with the same seed.
@@ -82,6 +91,20 @@ class Features:
         if self.on_disk:
             return _Stream(self, batch_size, None, 0)
         return data_module.batches(self.columns(), batch_size=batch_size)
+
+
+class _Part:
+    """Some of the rows of `Shards`, which are not copied."""
+
+    def __init__(self, rows, places):
+        self.rows, self.places = rows, places
+        self.shape, self.dtype = (len(places), *rows.shape[1:]), rows.dtype
+
+    def __len__(self):
+        return len(self.places)
+
+    def __getitem__(self, rows):
+        return self.rows[self.places[rows]]
 
 
 class _Stream(keras.utils.PyDataset):
