@@ -145,3 +145,15 @@ def test_averages_that_overwrite_are_refused():
     optimizer = keras.optimizers.SGD(use_ema=True, ema_overwrite_frequency=5)
     with pytest.raises(ValueError, match="ema_overwrite_frequency"):
         finetune(build(), table(12), accumulate=2, optimizer=optimizer, verbose=0)
+
+
+def test_several_replicas_are_refused_before_any_step():
+    if keras.backend.backend() != "tensorflow":
+        pytest.skip("tf.distribute replicas exist on TensorFlow only")
+    with tt.placement.strategy("mirrored", verbose=False).scope():
+        task = build()
+    before = task.get_weights()
+    with pytest.raises(ValueError, match="does not work on several replicas"):
+        finetune(task, table(16), policy=full(1), accumulate=2, batch_size=4, verbose=0)
+    for one, other in zip(before, task.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)

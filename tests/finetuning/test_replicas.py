@@ -45,3 +45,30 @@ def test_two_replicas_give_the_weights_of_one_device(name, data):
     for mine, theirs in zip(one.get_weights(), two.get_weights(), strict=True):
         np.testing.assert_allclose(mine, theirs, atol=1e-5)
     np.testing.assert_allclose(first.history["val_loss"], second.history["val_loss"], atol=1e-4)
+
+
+@pytest.mark.parametrize("what", ["ema", "class weights and mixing"])
+def test_what_is_learned_and_kept_is_that_of_one_device(what, data):
+    if keras.backend.backend() != "tensorflow":
+        pytest.skip("tf.distribute replicas exist on TensorFlow only")
+    weights = []
+    for name in ("cpu", "mirrored"):
+        placed = tt.placement.strategy(name, verbose=False)
+        keras.utils.set_random_seed(1)
+        with placed.scope():
+            task = tt.tasks.Classifier(tt.backbones.cnn((6, 6, 1), filters=(4, 6)), num_classes=3)
+            optimizer = keras.optimizers.SGD(momentum=0.9, use_ema=what == "ema", ema_momentum=0.8)
+        options = {"class_weight": "balanced", "mixing": keras.layers.MixUp(0.5, seed=1)}
+        finetune(
+            task,
+            data,
+            validation_data=data,
+            policy=linear_probe(1) + layer_decay(0.5, epochs=2, learning_rate=1e-2),
+            optimizer=optimizer,
+            batch_size=8,
+            verbose=0,
+            **({} if what == "ema" else options),
+        )
+        weights.append(task.get_weights())
+    for one, other in zip(*weights, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-5)
