@@ -272,9 +272,8 @@ class Run:
     def _gradient_norms(self):
         with scope_of(self.task):
             loss = self.targets.loss()
-        return gradient_norms(
-            self.task, self.targets.training(self.targets.data, self.shape), self.steps, loss=loss
-        )
+        batches = self.targets.training(self.targets.data, self.shape)
+        return gradient_norms(self.task, batches, self.steps, loss=loss)
 
     def finish(self):
         """Puts flags and the best epoch's weights back, and returns the history."""
