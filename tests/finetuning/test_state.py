@@ -96,6 +96,34 @@ def test_true_names_the_files_after_the_settings(data, tmp_path, monkeypatch, ca
     assert "Nothing to resume" in output and "Resuming from finetune-" in output
 
 
+def test_a_new_run_takes_nothing_from_files_whose_state_was_deleted(data, validation, tmp_path, often):
+    path, options = tmp_path / "run.h5", {"validation_data": validation, "batch_size": 8, "verbose": 0}
+    with pytest.raises(KeyboardInterrupt):
+        finetune(build(), data, policy=full(9), resume=path, callbacks=[Cut(20)], **options)
+    path.unlink()  # "delete the file to start over", and its best epoch is left behind
+    assert path.with_suffix(".best.h5").exists()
+    resumed, fresh = build(), build()
+    history = finetune(resumed, data, policy=full(2), resume=path, **options)
+    assert history.best_epoch == finetune(fresh, data, policy=full(2), **options).best_epoch
+    for one, other in zip(resumed.get_weights(), fresh.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("which", ("run.h5", "run.best.h5"))
+def test_a_flipped_bit_is_noticed(which, data, validation, tmp_path, often):
+    path, options = tmp_path / "run.h5", {"validation_data": validation, "batch_size": 8, "verbose": 0}
+    with pytest.raises(KeyboardInterrupt):
+        finetune(build(), data, policy=full(9), resume=path, callbacks=[Cut(20)], **options)
+    damaged = bytearray((tmp_path / which).read_bytes())
+    damaged[len(damaged) // 2] ^= 1
+    (tmp_path / which).write_bytes(damaged)
+    with pytest.raises(ValueError, match=f"{which}.*damaged"):
+        finetune(build(), data, policy=full(9), resume=path, **options)
+    (tmp_path / which).write_bytes(damaged[:-40])
+    with pytest.raises(ValueError, match="damaged"):
+        finetune(build(), data, policy=full(9), resume=path, **options)
+
+
 SCRIPT = """
 import sys
 import numpy as np

@@ -12,11 +12,15 @@ import numpy as np
 from tftransfer.checkpoints import Checkpoint
 from tftransfer.finetuning.freezing import variable_paths
 from tftransfer.weights import atomic_write
+from tftransfer.weights.files import reserve
+from tftransfer.weights.hdf5 import open_file
+from tftransfer.weights.seal import add_seal, check_seal
 
 __all__ = ["RunState"]
 
 SECONDS = 30.0  # least time between two files of a stage
 STATE = "tftransfer_finetuning"
+_OVERHEAD = 4096  # bytes that the format takes for each array, rather too many
 
 
 class RunState:
@@ -40,6 +44,8 @@ class RunState:
         self.best_path, self.start_path = (self.path.with_suffix(end) for end in (".best.h5", ".start.h5"))
         self.task, self.settings, self.found = task, settings, None
         if not self.path.exists():
+            for path in (self.best_path, self.start_path):  # of a run whose state was deleted
+                path.unlink(missing_ok=True)
             say(
                 f"Nothing to resume: there is no {self.path}. Starting, and keeping the state of the run "
                 "there."
@@ -72,6 +78,7 @@ class RunState:
         """Keeps, or puts back, the weights that a stage's `prepare` finds."""
         if self.begins_at(number):
             if self.start_path.exists():
+                _read(self.start_path)
                 _load(self.task, self.start_path)
         elif not self.is_over(number):
             _save(self.task, self.start_path, {"stage": number})
@@ -91,7 +98,7 @@ class RunState:
         """Gives the best epoch so far back to a `BestEpoch`."""
         if self.best_path.exists():
             kept = _read(self.best_path)
-            with h5py.File(self.best_path, "r") as file:
+            with open_file(self.best_path, repr(str(self.best_path))) as file:
                 weights = [(v, file[f"weights/{p}"][()]) for p, v in variable_paths(self.task).items()]
             best.remember(kept["epoch"], kept["value"], tuple(kept["score"]), weights)
 
@@ -145,17 +152,26 @@ def _save(task, path, record, optimizer=None, instead=None):
     numbers = {f"weights/{path}": (instead or {}).get(id(v), (v, v))[1] for path, v in weights}
     numbers |= {f"random/{i}": state for i, state in enumerate(_seeds(task))}
     numbers |= {f"optimizer/{i}": v for i, v in enumerate(optimizer.variables if optimizer else ())}
+    numbers = {name: keras.ops.convert_to_numpy(variable) for name, variable in numbers.items()}
+    text = json.dumps(record)
     with atomic_write(path) as temporary:
+        reserve(temporary, sum(n.nbytes + _OVERHEAD for n in numbers.values()) + len(text) + _OVERHEAD)
         with h5py.File(temporary, "w") as file:
-            for name, variable in numbers.items():
-                file[name] = keras.ops.convert_to_numpy(variable)
-            file.attrs[STATE] = json.dumps(record)
+            for name, values in numbers.items():
+                file[name] = values
+            file.attrs[STATE] = text
+        add_seal(temporary)
 
 
 def _read(path):
-    with h5py.File(path, "r") as file:
+    """The record of a file that is whole."""
+    where = repr(str(path))
+    seal = check_seal(path, where)
+    with open_file(path, where) as file:
         if STATE not in file.attrs:
             raise ValueError(f"{path} is not the state of a fine-tuning run. Give resume another path.")
+        if seal is None:
+            raise ValueError(f"{path} is damaged: its end is missing. Delete it to start over.")
         return json.loads(file.attrs[STATE])
 
 
