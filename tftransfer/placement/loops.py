@@ -8,7 +8,7 @@ device too, a data set that does not know its length ends each epoch with part o
 
 import keras
 
-__all__ = ["steps_function"]
+__all__ = ["steps_function", "traced_anew"]
 
 
 def _pack(logs):
@@ -28,6 +28,17 @@ def _unpack(vector, logs):
         flat.append(keras.ops.reshape(vector[start : start + size], like.shape))
         start += size
     return keras.tree.pack_sequence_as(logs, flat)
+
+
+def traced_anew(function):
+    """Marks a `tf.function` that every model and every stage makes for itself, and returns it.
+
+    TensorFlow counts traces by line of code: it would take those of several models, or of the stages of one, for
+    one function that is traced again and again, and warn.
+    """
+    if hasattr(function, "_omit_frequent_tracing_warning"):
+        function._omit_frequent_tracing_warning = True
+    return function
 
 
 def steps_function(model, step):
@@ -61,7 +72,7 @@ def steps_function(model, step):
     if not model.run_eagerly:
         alone = strategy.num_replicas_in_sync == 1 and not _several_machines(strategy)
         xla = alone and bool(model.jit_compile)
-        one_step = tf.function(one_step, reduce_retracing=True, jit_compile=xla)
+        one_step = traced_anew(tf.function(one_step, reduce_retracing=True, jit_compile=xla))
 
     @tf.autograph.experimental.do_not_convert
     def advance(iterator, limit):
@@ -88,7 +99,7 @@ def steps_function(model, step):
         return found, _unpack(packed, form["logs"]) if form else {}  # {}: eagerly, and no data at all
 
     if not model.run_eagerly:
-        advance = tf.function(advance, reduce_retracing=True)
+        advance = traced_anew(tf.function(advance, reduce_retracing=True))
 
     def function(iterator):
         if not isinstance(iterator, (tf.data.Iterator, tf.distribute.DistributedIterator)):

@@ -6,7 +6,7 @@ import keras
 
 from tftransfer.placement import steps
 from tftransfer.placement.jax_batches import laid_out
-from tftransfer.placement.loops import steps_function
+from tftransfer.placement.loops import steps_function, traced_anew
 from tftransfer.placement.normalization import adapt_batch_normalization
 from tftransfer.placement.optimizers import reduce_gradients_first
 from tftransfer.placement.replicas import of_another_replica, replicas
@@ -148,6 +148,11 @@ class PlacedModel(keras.Model):
             return super().make_test_function(force)
         self.test_function = steps_function(self, self.test_step)
         return self.test_function
+
+    def make_predict_function(self, force=False):
+        function = super().make_predict_function(force)
+        self.predict_function = traced_anew(self.predict_function)
+        return function
 
     def _maybe_symbolic_build(self, iterator=None, data_batch=None):
         """Builds from this machine's first batch; stock Keras reduces it over the replicas, which fails."""
