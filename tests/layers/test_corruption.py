@@ -50,5 +50,5 @@ def test_equal_seeds_draw_alike_and_the_next_draw_differs():
 
 
 def test_one_row_has_no_donor():
-    with pytest.raises(ValueError, match="SCARF.*batch of one"):
+    with pytest.raises(ValueError, match=r"SCARF.*batch of one"):
         swap(table()[:1], 0.5)
