@@ -29,7 +29,9 @@ class Arms(NamedTuple):
     restore: object
 
 
-def run_trials(arms, draw, *, budgets, seeds, development, test, rates, tick=lambda: None, more=lambda n: None):
+def run_trials(
+    arms, draw, *, budgets, seeds, development, test, rates, tick=lambda: None, more=lambda n: None
+):
     """Runs both arms over all draws at each label budget; test examples are scored once a fit, at the end.
 
     Scratch's learning rate is chosen per budget: every rate is fitted on the first draws (at most three) and
