@@ -22,7 +22,7 @@ import tftransfer as tt
 from tftransfer.evaluation.intervals import mean_interval
 
 P = tt.policies
-BATCH = 32
+BATCH, BATCH_OF_ALL = 32, 128
 CHOSEN_ON = 3  # draws that scratch's rate is chosen on
 RATES = (1e-3, 3e-3, 1e-2, 3e-2)
 
@@ -108,9 +108,10 @@ class Bench:
     def draw(self, labels, seed):
         return self.pool if labels == "all" else self.pool.few(int(labels), seed=seed)
 
-    def epochs(self, labels, examples):
-        """Epochs that make the planned number of steps, at least one."""
-        return max(1, round(self.options.steps[labels == "all"] / -(-examples.size // BATCH)))
+    def batch_and_epochs(self, labels, examples):
+        """The batch, and epochs that make the planned number of steps; at least four, a stage of each chain."""
+        batch, steps = (BATCH_OF_ALL if labels == "all" else BATCH), self.options.steps[labels == "all"]
+        return batch, max(4, round(steps / -(-examples.size // batch)))
 
     def task(self, policy, fresh, seed):
         """A task as new; the same object again where the policy adds nothing to it, so that it stays traced."""
@@ -137,10 +138,11 @@ class Bench:
             if all(line[k] == v for k, v in key.items()) and ("test" in line or not test):
                 return line
         examples = self.draw(labels, seed)
-        policy = policy(self.epochs(labels, examples))
+        batch, epochs = self.batch_and_epochs(labels, examples)
+        policy = policy(epochs)
         task = self.task(policy, name == "scratch", seed)
         begun, cpu = time.perf_counter(), time.process_time()
-        history = tt.finetune(task, examples, policy=policy, batch_size=BATCH, seed=seed, verbose=0)
+        history = tt.finetune(task, examples, policy=policy, batch_size=batch, seed=seed, verbose=0)
         line = key | {
             "seconds": time.perf_counter() - begun,
             "cpu_seconds": time.process_time() - cpu,
