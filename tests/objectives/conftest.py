@@ -10,6 +10,8 @@ from tftransfer import backbones
 def tiny_backbone(kind):
     if kind == "vit":
         return backbones.vit((8, 8, 1), patch_size=2, width=16, depth=1, num_heads=2)
+    if kind == "causal":
+        return backbones.vit((8, 8, 1), patch_size=2, width=16, depth=1, num_heads=2, causal=True)
     if kind == "cnn":
         return backbones.cnn((8, 8, 1), filters=(4, 8))
     if kind == "table":
@@ -20,7 +22,7 @@ def tiny_backbone(kind):
 def make(cls, seed=0, **settings):
     """The objective, with its defaults alone unless told otherwise, on the first small backbone that it accepts."""
     keras.utils.set_random_seed(seed)
-    for kind in ("cnn", "vit", "table"):
+    for kind in ("cnn", "vit", "causal", "table"):
         try:
             return cls(tiny_backbone(kind), **settings)
         except ValueError as error:

@@ -5,8 +5,9 @@ import pytest
 from keras import ops
 
 from tests.objectives.conftest import tiny_backbone
+from tftransfer.layers import normalize_patches
 from tftransfer.objectives import MaskedAutoencoder
-from tftransfer.objectives.masked_autoencoder import masked_error, normalize_patches
+from tftransfer.objectives.masked_autoencoder import masked_error
 
 pytestmark = pytest.mark.compute
 

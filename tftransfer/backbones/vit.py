@@ -9,7 +9,16 @@ from tftransfer.layers import PatchEmbedding, PositionEmbedding, TransformerBloc
 
 
 def vit(
-    input_shape, *, patch_size=None, width=192, depth=12, num_heads=3, mlp_ratio=4.0, dropout=0.0, name="vit"
+    input_shape,
+    *,
+    patch_size=None,
+    width=192,
+    depth=12,
+    num_heads=3,
+    mlp_ratio=4.0,
+    dropout=0.0,
+    causal=False,
+    name="vit",
 ):
     """Builds a vision transformer as a token backbone: `embedder` (patches + positions), then `trunk`.
 
@@ -28,6 +37,8 @@ def vit(
         num_heads: attention heads a block.
         mlp_ratio: hidden width of a block's perceptron in multiples of `width`.
         dropout: dropout rate in [0, 1].
+        causal: whether a patch sees only itself and those before it, row by row: for
+            `objectives.NextPatchPrediction`.
         name: name of the model.
 
     Returns:
@@ -69,7 +80,7 @@ def vit(
     tokens = keras.Input((None, width), name="tokens")
     x = tokens
     for i in range(depth):
-        x = TransformerBlock(num_heads, mlp_ratio, dropout, name=f"block_{i:02d}")(x)
+        x = TransformerBlock(num_heads, mlp_ratio, dropout, causal, name=f"block_{i:02d}")(x)
     x = keras.layers.LayerNormalization(epsilon=1e-6, name="norm")(x)
     trunk = keras.Model(tokens, x, name="trunk")
 

@@ -6,7 +6,7 @@ from tftransfer.layers.corruption import swap_values
 from tftransfer.layers.decoder import example_decoder
 from tftransfer.layers.normalization import batch_normalization
 from tftransfer.layers.patch_decoder import PatchDecoder
-from tftransfer.layers.patches import PatchEmbedding, patchify, unpatchify
+from tftransfer.layers.patches import PatchEmbedding, normalize_patches, patchify, unpatchify
 from tftransfer.layers.pooling import pool
 from tftransfer.layers.positions import PositionEmbedding, sincos_positions
 from tftransfer.layers.projector import projector
@@ -31,6 +31,7 @@ __all__ = [
     "cosine",
     "default_view",
     "example_decoder",
+    "normalize_patches",
     "patchify",
     "pool",
     "projector",

@@ -51,6 +51,27 @@ def unpatchify(patches, image_shape):
     return ops.reshape(x, (-1, h, w, c))
 
 
+def normalize_patches(patches, epsilon=1e-6):
+    """Each patch less its mean, divided by its standard deviation: the targets of masked autoencoders.
+
+    Reference: He et al., Masked Autoencoders Are Scalable Vision Learners, 2021, https://arxiv.org/abs/2111.06377
+
+    Args:
+        patches: tensor `(batch, tokens, values)`.
+        epsilon: added to the variance, for patches of one value.
+
+    Returns:
+        Tensor of the same shape.
+
+    Example:
+
+    >>> [round(v, 3) for v in normalize_patches(ops.convert_to_tensor([[[0.0, 2.0]]]))[0, 0].numpy().tolist()]
+    [-1.0, 1.0]
+    """
+    mean, variance = ops.moments(patches, axes=[-1], keepdims=True)
+    return (patches - mean) / ops.sqrt(variance + epsilon)
+
+
 @register
 class PatchEmbedding(Configured, keras.layers.Layer):
     """Projects each square patch of a picture to a token.

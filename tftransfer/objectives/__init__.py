@@ -7,6 +7,7 @@ from tftransfer.objectives.dino import DINO
 from tftransfer.objectives.ijepa import IJEPA
 from tftransfer.objectives.masked_autoencoder import MaskedAutoencoder
 from tftransfer.objectives.moco import MoCo
+from tftransfer.objectives.next_patch_prediction import NextPatchPrediction
 from tftransfer.objectives.objective import Objective
 from tftransfer.objectives.rotation_prediction import RotationPrediction
 from tftransfer.objectives.scarf import SCARF
@@ -27,6 +28,7 @@ __all__ = [
     "BarlowTwins",
     "MaskedAutoencoder",
     "MoCo",
+    "NextPatchPrediction",
     "Objective",
     "RotationPrediction",
     "SimCLR",

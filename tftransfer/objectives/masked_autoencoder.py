@@ -6,7 +6,7 @@ import keras
 from keras import ops
 
 from tftransfer import placement
-from tftransfer.layers import PatchDecoder, patchify, register, token_stages
+from tftransfer.layers import PatchDecoder, normalize_patches, patchify, register, token_stages
 from tftransfer.objectives.objective import Objective
 
 STAGES = {"objective": "MaskedAutoencoder", "instead": "SimMIM, SimCLR, or Autoencoder with noise"}
@@ -31,18 +31,6 @@ def masked_error(prediction, target, mask):
     error = ops.mean(ops.square(ops.cast(prediction, "float32") - ops.cast(target, "float32")), axis=-1)
     mask = ops.cast(mask, "float32")
     return ops.sum(error * mask) / ops.sum(mask)
-
-
-def normalize_patches(patches, epsilon=1e-6):
-    """Each patch less its mean, divided by its standard deviation: `(batch, tokens, values)` to the same shape.
-
-    Example:
-
-    >>> [round(v, 3) for v in normalize_patches(ops.convert_to_tensor([[[0.0, 2.0]]]))[0, 0].numpy().tolist()]
-    [-1.0, 1.0]
-    """
-    mean, variance = ops.moments(patches, axes=[-1], keepdims=True)
-    return (patches - mean) / ops.sqrt(variance + epsilon)
 
 
 @register
