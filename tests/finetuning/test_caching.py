@@ -272,7 +272,7 @@ def test_epochs_read_one_draw_after_the_other_in_the_order_of_the_data(tmp_path,
             for epoch in range(start, start + 3):
                 x, y = [], []
                 for _ in range(steps):
-                    *places, values, labels = (np.asarray(part) for part in next(made))
+                    *places, values, labels = map(np.asarray, keras.tree.flatten(next(made)))
                     chosen = places[0] if whole else slice(None)
                     x.extend(values[chosen, 0])
                     y.extend(labels[chosen])

@@ -125,9 +125,6 @@ class Caching:
 
     def forget(self):
         """Removes what was kept, but for a folder that the user named."""
-        for each in self._kept[1] if self._kept else ():
-            if each is not None and isinstance(each.rows, Shards):
-                each.rows.close()
         self._kept = None
         if self._temporary is not None:
             self._temporary.cleanup()
@@ -231,9 +228,6 @@ class Shared(Caching):
 
     def close(self):
         """Removes everything, but for a folder that the user named."""
-        for made in self._made.values():
-            if isinstance(made.rows, Shards):
-                made.rows.close()
         self._made = {}
         super().forget()
 

@@ -30,7 +30,7 @@ def fingerprint_of_layers(layers):
     >>> layer = keras.layers.Dense(2)
     >>> layer.build((None, 3))
     >>> before = fingerprint_of_layers([layer])
-    >>> layer.bias.assign([0.0, 1.0])
+    >>> _ = layer.bias.assign([0.0, 1.0])
     >>> fingerprint_of_layers([layer]) == before
     False
     """

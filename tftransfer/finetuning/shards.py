@@ -53,9 +53,7 @@ class Shards:
                     raise ValueError(f"{self.folder / record['name']} is not what was written there.")
         self.shape, self.dtype = tuple(index["shape"]), np.dtype(index["dtype"])
         self._starts = np.cumsum([0] + [record["rows"] for record in index["files"]])
-        self._files = [np.load(self.folder / record["name"], mmap_mode="r") for record in index["files"]]
-        if any(file.shape[1:] != self.shape[1:] or file.dtype != self.dtype for file in self._files):
-            raise ValueError(f"The files in {self.folder} do not fit their index.")
+        self._files = [self._opened(self.folder / record["name"]) for record in index["files"]]
 
     def __len__(self):
         return self.shape[0]
@@ -65,16 +63,27 @@ class Shards:
             rows = np.arange(*rows.indices(len(self)))
         rows = np.asarray(rows)
         out = np.empty((len(rows), *self.shape[1:]), self.dtype)
+        places = out.reshape(len(rows), -1).view("uint8")
         which = np.searchsorted(self._starts, rows, side="right") - 1
         for number in np.unique(which):
             here = np.flatnonzero(which == number)
             here = here[np.argsort(rows[here])]  # forwards through the file
-            out[here] = self._files[number][rows[here] - self._starts[number]]
+            path, first = self._files[number]
+            with path.open(
+                "rb", buffering=0
+            ) as file:  # not mapped: an error of the disk would kill the process
+                for place in here:
+                    file.seek(first + int(rows[place] - self._starts[number]) * places.shape[1])
+                    if file.readinto(memoryview(places[place])) != places.shape[1]:
+                        raise OSError(f"{path} has been cut short.")
         return out
 
-    def close(self):
-        """Lets go of the files, so that they can be removed."""
-        self._files = []
+    def _opened(self, path):
+        """The path, and where in the file the rows begin."""
+        rows = np.load(path, mmap_mode="r")
+        if rows.shape[1:] != self.shape[1:] or rows.dtype != self.dtype:
+            raise ValueError(f"{path} does not fit its index.")
+        return path, rows.offset
 
 
 def write_shards(folder, parts, *, dtype=None, shard_bytes=None):
