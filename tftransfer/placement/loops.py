@@ -62,6 +62,7 @@ def steps_function(model, step):
 
     def replica_step(data):
         logs = step(keras.tree.map_structure(absent_as_none, data))
+        logs = keras.tree.map_structure(tf.convert_to_tensor, logs)  # run eagerly, some are plain numbers
         form["logs"] = keras.tree.map_structure(lambda v: tf.TensorSpec(v.shape, "float32"), logs)
         return _pack(logs)
 
