@@ -84,28 +84,45 @@ def effective_rank(embeddings):
     return float(np.exp(-np.sum(share * np.log(share))))
 
 
-def warn_of_collapse(embeddings):
-    """Warns when embeddings no longer tell examples apart; silent otherwise.
+class FeaturesCollapsed(ValueError):
+    """The features no longer tell examples apart, and whoever trains them wanted the run to end then."""
+
+
+def collapse(embeddings):
+    """What is wrong with embeddings that no longer tell examples apart, in words; None when nothing is.
 
     Args:
         embeddings: array `(examples, dim)` of a few hundred different examples. One example says nothing.
 
-    Returns:
-        Whether they have collapsed.
+    Example:
+
+    >>> collapse(np.eye(12)) is None, collapse(np.ones((12, 12)))[:27]
+    (True, 'The features have collapsed')
     """
     embeddings = np.asarray(embeddings, "float64")
     if len(embeddings) < 2:
-        return False
+        return None
     spread = embeddings.std(axis=0).mean()
     size = np.sqrt(np.mean(embeddings**2))
     rank = effective_rank(embeddings)
     directions = min(len(embeddings) - 1, embeddings.shape[1])  # of so few, one may rightly carry everything
-    collapsed = not spread > 1e-4 * max(size, 1e-12) or (rank < 1.5 and directions >= 8)
-    if collapsed:
-        warnings.warn(
-            f"The features have collapsed: over {len(embeddings)} examples their standard deviation is {spread:.2g} "
-            f"beside a size of {size:.2g}, and their effective rank {rank:.1f} of {embeddings.shape[1]}. They cannot "
-            f"tell examples apart. Lower the learning rate, train longer, use a larger batch or temperature, or check "
-            f"that the examples differ at all."
-        )
-    return collapsed
+    if spread > 1e-4 * max(size, 1e-12) and not (rank < 1.5 and directions >= 8):
+        return None
+    return (
+        f"The features have collapsed: over {len(embeddings)} examples their standard deviation is {spread:.2g} "
+        f"beside a size of {size:.2g}, and their effective rank {rank:.1f} of {embeddings.shape[1]}. They cannot "
+        f"tell examples apart. Lower the learning rate, train longer, use a larger batch or temperature, or check "
+        f"that the examples differ at all."
+    )
+
+
+def warn_of_collapse(embeddings):
+    """Warns when embeddings no longer tell examples apart (`collapse`); silent otherwise.
+
+    Returns:
+        Whether they have collapsed.
+    """
+    found = collapse(embeddings)
+    if found:
+        warnings.warn(found)
+    return found is not None

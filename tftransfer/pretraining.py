@@ -8,13 +8,16 @@ import keras
 
 from tftransfer import data as sources
 from tftransfer import placement, weights
+from tftransfer.best_backbone import BestBackbone
 from tftransfer.checkpoints import Checkpoint
 from tftransfer.data.dataset_batches import is_dataset
-from tftransfer.evaluation import Probe
+from tftransfer.evaluation import Health, Probe
 from tftransfer.guards import StopOnBadLoss, warn_of_collapse
 from tftransfer.layers import pool
 from tftransfer.objectives import Objective
 from tftransfer.progress import RunProgress
+
+_WATCHED = 256  # examples whose features are watched
 
 
 def pretrain(
@@ -25,6 +28,8 @@ def pretrain(
     batch_size=256,
     save_to=None,
     probe_data=None,
+    keep="last",
+    health=None,
     resume=False,
     callbacks=(),
     seed=0,
@@ -45,6 +50,12 @@ def pretrain(
             (`*.checkpoint.weights.h5`) until then, for `resume`.
         probe_data: labelled `(x, y)`, never used to train: at intervals the frozen features are probed with
             it, and `probe_accuracy` appears in the progress bar and the history.
+        keep: "last": the backbone as training leaves it; "best": as it was at the epoch with the highest
+            `probe_accuracy`, which needs `probe_data` (these labels then choose the weights: give other ones to
+            judge them by). The loss of a pretraining objective does not tell which weights are best.
+        health: "warn": `evaluation.Health` watches the features at intervals; its figures appear in the progress bar
+            and the history, and a collapse is called out as soon as it is seen. "stop": it ends the run by an
+            error, and a file that lay at `save_to` stays as it was. None looks once, at the end.
         resume: continue an interrupted run from the checkpoint beside `save_to`; without one, start.
         callbacks: further Keras callbacks.
         seed: seed of the order of the examples.
@@ -52,7 +63,8 @@ def pretrain(
             epoch.
 
     Returns:
-        Keras's `History`; `.history` has one list a figure, `.backbone` is the trained backbone.
+        Keras's `History`; `.history` has one list a figure, `.backbone` is the trained backbone, and `.best_epoch`
+        the number of the epoch that was kept, from 0 (None with `keep="last"`).
 
     Raises:
         ValueError: before training, for data or settings that cannot work, or a backbone that cannot be saved;
@@ -68,6 +80,7 @@ def pretrain(
     2
     """
     _check_arguments(objective, epochs, batch_size, resume, save_to)
+    _check_watching(keep, health, probe_data)
     epochs, batch_size = int(epochs), int(batch_size)
     backbone = objective.backbone
     shape = None if _is_dict(data) else backbone.input_shape[1:]
@@ -90,9 +103,18 @@ def pretrain(
         objective.optimizer.build(objective.trainable_variables)  # in the first step it would be traced twice
 
     start, past = 0, {}
-    watchers = [StopOnBadLoss(), *callbacks]
+    watchers, every, best = [StopOnBadLoss(), *callbacks], max(1, epochs // 10), None
+    if keep == "best":
+        best = BestBackbone(backbone, save_to, resume=resume)
     if probe_data is not None:
-        watchers.insert(0, Probe(backbone, probe_data, every=max(1, epochs // 10)))
+        chosen = {} if best is None else {"keep": best.keep, "best": best.accuracy}
+        watchers.insert(0, Probe(backbone, probe_data, every=every, **chosen))
+    if health is not None:
+        examples = _sample(data, _WATCHED, backbone, options)
+        if examples is not None:
+            stop = health == "stop"
+            examples = keras.ops.convert_to_numpy(examples)
+            watchers.insert(0, Health(objective, examples, every=every, stop=stop))
     if save_to is not None:
         checkpoint = _checkpoint(save_to, objective, batch_size, steps, epochs, seed)
         start, past = checkpoint.resume(objective, say) if resume else (0, {})
@@ -128,7 +150,12 @@ def pretrain(
             break
     history.epoch = list(range(len(history.history["loss"])))
     history.set_model(objective)
-    history.backbone = backbone
+    history.backbone, history.best_epoch = backbone, None
+    if best is not None and best.put_back():
+        history.best_epoch = best.epoch
+        say(
+            f"Kept the backbone of epoch {best.epoch + 1} of {epochs}, the best by its probe ({best.accuracy:.4f})."
+        )
 
     sample = _sample(data, min(512, batch_size), backbone, options)
     if save_to is not None:
@@ -143,6 +170,8 @@ def pretrain(
                 seed=seed,
             )
         checkpoint.delete()
+        if best is not None:
+            best.delete()
         say(f"Saved the backbone to {save_to} ({os.path.getsize(save_to) / 2**20:.1f} MiB).")
     if sample is not None:
         warn_of_collapse(
@@ -217,6 +246,16 @@ def _check_arguments(objective, epochs, batch_size, resume, save_to):
             raise ValueError(f"{name} is a whole number from 1 up; received {value!r}.")
     if resume and save_to is None:
         raise ValueError("resume=True needs save_to: the checkpoint to continue from lies beside that file.")
+
+
+def _check_watching(keep, health, probe_data):
+    if keep not in ("last", "best") or (keep == "best" and probe_data is None):
+        raise ValueError(
+            f'keep is "last", or "best" with probe_data=(x, y), whose labels choose the epoch; received {keep!r}'
+            f"{'' if probe_data is not None else ' and no probe_data'}."
+        )
+    if health not in (None, "warn", "stop"):
+        raise ValueError(f'health is None, "warn" or "stop"; received {health!r}.')
 
 
 def _batches_an_epoch(data, batch_size, shape):

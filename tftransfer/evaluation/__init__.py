@@ -7,6 +7,7 @@ from tftransfer.evaluation.cross_validation import CrossValidation, cross_valida
 from tftransfer.evaluation.curves import history_figure
 from tftransfer.evaluation.embedding_map import embedding_figure
 from tftransfer.evaluation.evaluate import evaluate
+from tftransfer.evaluation.health import Health, alignment, uniformity
 from tftransfer.evaluation.intervals import Interval, mean_interval, paired_interval
 from tftransfer.evaluation.pictures import reconstructions_figure, views_figure
 from tftransfer.evaluation.probes import Probe, embed, knn_accuracy, ridge_accuracy
@@ -16,12 +17,14 @@ from tftransfer.evaluation.report import Report
 __all__ = [
     "Comparison",
     "CrossValidation",
+    "Health",
     "Interval",
     "Probe",
     "RegressionReport",
     "Reliability",
     "Report",
     "Row",
+    "alignment",
     "compare",
     "cross_validate",
     "embed",
@@ -35,5 +38,6 @@ __all__ = [
     "reconstructions_figure",
     "reliability",
     "ridge_accuracy",
+    "uniformity",
     "views_figure",
 ]

@@ -95,6 +95,8 @@ class Probe(keras.callbacks.Callback):
         data: labelled `(x, y)`, `y` of class numbers or one-hot.
         every: epochs between two probes.
         seed: seed of the division.
+        keep: function that is called with the epoch and its accuracy (ridge) whenever it is the best so far.
+        best: accuracy to surpass from the start, of a run that goes on.
 
     Raises:
         ValueError: when there are no labels, or fewer than four examples a class.
@@ -111,7 +113,7 @@ class Probe(keras.callbacks.Callback):
     ['knn_accuracy', 'loss', 'probe_accuracy']
     """
 
-    def __init__(self, backbone, data, *, every=1, seed=0):
+    def __init__(self, backbone, data, *, every=1, seed=0, keep=None, best=-1.0):
         super().__init__()
         labelled = isinstance(data, tuple) and len(data) == 2 and data[1] is not None
         if not labelled:
@@ -131,16 +133,20 @@ class Probe(keras.callbacks.Callback):
         parts = train_test_split(x, y, test_size=0.5, stratify=y, random_state=seed)
         self._train_x, self._test_x, self._train_y, self._test_y = parts
         self.backbone = backbone
-        self.every = every
+        self.every, self.keep, self.best = every, keep, best
         self._last = {}
 
     def on_epoch_end(self, epoch, logs=None):
-        final = epoch + 1 == self.params.get("epochs")
-        if not self._last or final or (epoch + 1) % self.every == 0:
+        due = epoch == 0 or epoch + 1 == self.params.get("epochs") or (epoch + 1) % self.every == 0
+        if due or not self._last:
             train, test = embed(self.backbone, self._train_x), embed(self.backbone, self._test_x)
             self._last = {
                 "probe_accuracy": ridge_accuracy(train, self._train_y, test, self._test_y),
                 "knn_accuracy": knn_accuracy(train, self._train_y, test, self._test_y),
             }
+            accuracy = self._last["probe_accuracy"]
+            if due and self.keep is not None and accuracy > self.best:  # not where a run happens to go on
+                self.best = accuracy
+                self.keep(epoch, accuracy)
         if logs is not None:
             logs.update(self._last)
