@@ -17,6 +17,7 @@ _PUBLIC = {
     "lr_find": "finetuning",
     "evaluate": "evaluation",
     "compare": "evaluation",
+    "cross_validate": "evaluation",
 }
 _MODULES = (
     "backbones",
