@@ -44,8 +44,11 @@ def largest_difference(first, second):
     return max(float(np.abs(a - b).max()) for a, b in zip(first, second, strict=True))
 
 
+GAMES = [objectives.GAN]  # whose loss says nothing of progress: their own tests show that they learn
+
+
 @pytest.mark.compute
-@every
+@pytest.mark.parametrize("cls", [cls for cls in ALL if cls not in GAMES], ids=lambda cls: cls.__name__)
 def test_loss_falls(cls):
     objective = make(cls, **SHORT_RUN.get(cls.__name__, {}))
     objective.compile(keras.optimizers.Adam(5e-3))

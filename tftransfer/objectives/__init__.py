@@ -4,6 +4,7 @@ from tftransfer.objectives.autoencoder import Autoencoder
 from tftransfer.objectives.barlow_twins import BarlowTwins
 from tftransfer.objectives.byol import BYOL
 from tftransfer.objectives.dino import DINO
+from tftransfer.objectives.gan import GAN
 from tftransfer.objectives.ijepa import IJEPA
 from tftransfer.objectives.masked_autoencoder import MaskedAutoencoder
 from tftransfer.objectives.moco import MoCo
@@ -21,6 +22,7 @@ from tftransfer.objectives.vime import VIME
 __all__ = [
     "BYOL",
     "DINO",
+    "GAN",
     "IJEPA",
     "SCARF",
     "VIME",

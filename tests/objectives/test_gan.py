@@ -1,0 +1,95 @@
+"""The adversarial game: formulas, who learns from what, and a distribution that it finds."""
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from tests.objectives.conftest import stripes, tiny_backbone
+from tftransfer import backbones
+from tftransfer.objectives import GAN
+from tftransfer.objectives.gan import discriminator_loss, generator_loss, gradient_penalty
+
+tensorflow_only = pytest.mark.skipif(
+    keras.backend.backend() != "tensorflow", reason="about gradients in TensorFlow"
+)
+
+
+@pytest.mark.compute
+def test_losses_are_the_cross_entropies():
+    draw = np.random.default_rng(0)
+    real, made = draw.normal(size=(6, 1)), draw.normal(size=(6, 1))
+    probability = {"real": 1 / (1 + np.exp(-real)), "made": 1 / (1 + np.exp(-made))}
+    told = -np.log(probability["real"]).mean() - np.log(1 - probability["made"]).mean()
+    assert float(discriminator_loss(real, made)) == pytest.approx(told, rel=1e-6)
+    assert float(generator_loss(made)) == pytest.approx(-np.log(probability["made"]).mean(), rel=1e-6)
+
+
+@pytest.mark.compute
+def test_penalty_is_the_squared_gradient_of_a_linear_discriminator():
+    draw = np.random.default_rng(0)
+    slope, x, noise = draw.normal(size=(5, 1)), draw.normal(size=(4000, 5)), draw.normal(size=(4000, 5))
+    found = float(gradient_penalty(x @ slope, (x + 0.05 * noise) @ slope, 0.05))
+    assert found == pytest.approx(float(np.sum(slope**2)), rel=0.1)  # the mean of 4000 draws
+
+
+@tensorflow_only
+def test_each_player_learns_from_its_own_loss_alone():
+    import tensorflow as tf
+
+    keras.utils.set_random_seed(0)
+    objective = GAN(tiny_backbone("cnn"), latent_width=4)
+    told = [v.value for v in (*objective.backbone.trainable_variables, *objective.head.trainable_variables)]
+    made = [v.value for v in objective.generator_model.trainable_variables]
+    with tf.GradientTape(persistent=True) as tape:
+        outputs = objective(stripes(), training=True)
+        telling, making = objective._discriminator(outputs), generator_loss(outputs["made_fixed"])
+    assert all(g is None for g in tape.gradient(making, told))
+    assert all(g is None for g in tape.gradient(telling, made))
+    assert all(np.abs(g).max() > 0 for g in tape.gradient(telling, told[:-1]))
+    assert all(np.abs(g).max() > 0 for g in tape.gradient(making, made))
+
+
+@pytest.mark.compute
+def test_the_fixed_copy_says_the_same():
+    keras.utils.set_random_seed(0)
+    objective = GAN(tiny_backbone("cnn"), latent_width=4)
+    outputs = objective(stripes(), training=False)
+    np.testing.assert_allclose(outputs["made"], outputs["made_fixed"], atol=1e-5)
+
+
+@pytest.mark.compute
+def test_the_generator_finds_a_distribution():
+    keras.utils.set_random_seed(0)
+    rows = np.random.default_rng(0).normal([0.75, 0.3], 0.05, size=(256, 2)).astype("float32")
+    objective = GAN(backbones.mlp((2,), units=(32, 32)), latent_width=2, penalty_weight=0.1)
+    objective.compile(keras.optimizers.Adam(2e-3, beta_1=0.5), jit_compile=False)
+    before = np.asarray(objective.sample(256)).mean(axis=0)
+    objective.fit(rows, batch_size=64, epochs=100, verbose=0)
+    after = np.asarray(objective.sample(256)).mean(axis=0)
+    assert np.abs(before - [0.75, 0.3]).max() > 0.15
+    assert np.abs(after - [0.75, 0.3]).max() < 0.1
+
+
+def test_no_penalty_costs_no_pass():
+    objective = GAN(tiny_backbone("cnn"), latent_width=4, penalty_weight=0)
+    assert set(objective(stripes()[:2])) == {"real", "made", "made_fixed"}
+
+
+@pytest.mark.parametrize("options", ({"latent_width": 0}, {"penalty_weight": -1.0}, {"penalty_noise": 0.0}))
+def test_bad_settings(options):
+    with pytest.raises(ValueError, match="GAN takes"):
+        GAN(tiny_backbone("cnn"), **options)
+
+
+def test_another_generator_must_make_examples():
+    wrong = keras.Sequential([keras.Input((4,)), keras.layers.Dense(7)])
+    with pytest.raises(ValueError, match="shape"):
+        GAN(tiny_backbone("cnn"), latent_width=4, generator=wrong)
+    right = keras.Sequential([keras.Input((4,)), keras.layers.Dense(64), keras.layers.Reshape((8, 8, 1))])
+    assert tuple(ops.shape(GAN(tiny_backbone("cnn"), latent_width=4, generator=right).sample(2))) == (
+        2,
+        8,
+        8,
+        1,
+    )
