@@ -40,7 +40,7 @@ ALLOWED = {
 }
 # Folders whose members know nothing of each other, and what each of them may still take from beside it.
 APART = {
-    "objectives": {"objective", "joint_embedding"},
+    "objectives": {"objective", "joint_embedding", "adversarial"},
     "tasks": {"task"},
     "policies": {"policy"},
     "backbones": {"shapes", "residual"},

@@ -44,7 +44,10 @@ def largest_difference(first, second):
     return max(float(np.abs(a - b).max()) for a, b in zip(first, second, strict=True))
 
 
-GAMES = [objectives.GAN]  # whose loss says nothing of progress: their own tests show that they learn
+GAMES = [
+    objectives.GAN,
+    objectives.BiGAN,
+]  # whose loss says nothing of progress: their own tests show that they learn
 
 
 @pytest.mark.compute

@@ -2,6 +2,7 @@
 
 from tftransfer.objectives.autoencoder import Autoencoder
 from tftransfer.objectives.barlow_twins import BarlowTwins
+from tftransfer.objectives.bigan import BiGAN
 from tftransfer.objectives.byol import BYOL
 from tftransfer.objectives.dino import DINO
 from tftransfer.objectives.gan import GAN
@@ -28,6 +29,7 @@ __all__ = [
     "VIME",
     "Autoencoder",
     "BarlowTwins",
+    "BiGAN",
     "MaskedAutoencoder",
     "MoCo",
     "NextPatchPrediction",

@@ -3,38 +3,8 @@
 import keras
 from keras import ops
 
-from tftransfer import placement
-from tftransfer.layers import example_decoder, pool, register
-from tftransfer.objectives.objective import Objective
-
-
-def discriminator_loss(real, fake):
-    """`mean softplus(-D(x)) + mean softplus(D(G(z)))`: the binary cross-entropy of real against made.
-
-    Args:
-        real, fake: logits `(batch, 1)` of real and of made examples.
-
-    Returns:
-        Float32 scalar; `2 log 2` for a discriminator that cannot tell.
-
-    Example:
-
-    >>> round(float(discriminator_loss(ops.zeros((2, 1)), ops.zeros((2, 1)))), 4)
-    1.3863
-    """
-    real, fake = ops.cast(real, "float32"), ops.cast(fake, "float32")
-    return ops.mean(ops.softplus(-real)) + ops.mean(ops.softplus(fake))
-
-
-def generator_loss(fake):
-    """The non-saturating loss `mean softplus(-D(G(z)))`, whose gradient does not vanish while D is sure.
-
-    Example:
-
-    >>> round(float(generator_loss(ops.zeros((2, 1)))), 4)
-    0.6931
-    """
-    return ops.mean(ops.softplus(-ops.cast(fake, "float32")))
+from tftransfer.layers import pool, register
+from tftransfer.objectives.adversarial import Adversarial, discriminator_loss, fixed, generator_loss
 
 
 def gradient_penalty(real, noisy, sigma):
@@ -54,7 +24,7 @@ def gradient_penalty(real, noisy, sigma):
 
 
 @register
-class GAN(Objective):
+class GAN(Adversarial):
     """A generator makes examples from noise, and the backbone, as the trunk of the discriminator, tells them from real.
 
     The oldest way to features without labels by a game, and the one with samples to look at. The features of the
@@ -100,9 +70,6 @@ class GAN(Objective):
     (3, 8, 8, 1)
     """
 
-    default_learning_rate = 2e-4
-    default_weight_decay = 0.0
-
     def __init__(
         self,
         backbone,
@@ -114,81 +81,37 @@ class GAN(Objective):
         seed=0,
         **kwargs,
     ):
-        if latent_width < 1 or penalty_weight < 0 or not penalty_noise > 0:
+        if penalty_weight < 0 or not penalty_noise > 0:
             raise ValueError(
-                f"GAN takes latent_width from 1, penalty_weight from 0 and penalty_noise above 0; received "
-                f"latent_width={latent_width}, penalty_weight={penalty_weight}, penalty_noise={penalty_noise}."
+                f"GAN takes penalty_weight from 0 and penalty_noise above 0; received {penalty_weight} and "
+                f"{penalty_noise}."
             )
-        super().__init__(backbone, **kwargs)
-        self.latent_width = latent_width
-        self.generator = generator
+        super().__init__(backbone, latent_width=latent_width, generator=generator, seed=seed, **kwargs)
         self.penalty_weight = penalty_weight
         self.penalty_noise = penalty_noise
-        self.seed = seed
-        self.random = keras.random.SeedGenerator(seed)
-        example_shape = tuple(backbone.input_shape[1:])
-        if generator == "auto":
-            generator = "convolutional" if len(example_shape) == 3 else "dense"
-        self.generator_model = example_decoder(generator, (latent_width,), example_shape)
-        self.pool = pool(backbone.output_shape, kind="flatten")
-        embedding = self.pool.compute_output_shape(backbone.output_shape)[-1]
-        self.head = keras.layers.Dense(1, name="head")
-        self.head.build((None, embedding))
-        self.tellings = keras.metrics.Mean(name="discriminator_loss")
-        self.makings = keras.metrics.Mean(name="generator_loss")
+        pooling = pool(backbone.output_shape, kind="flatten")
+        head = keras.layers.Dense(1, name="head")
+        self.discriminator = keras.Model(
+            backbone.inputs, head(pooling(backbone.outputs[0])), name="discriminator"
+        )
 
     def call(self, inputs, training=None):
         real = ops.cast(inputs, "float32")
-        made = self._make(self._noise((self.latent_width,), ops.shape(real)[0]), training)
+        rows = ops.shape(real)[0]
+        made = self.make(self.noise((self.latent_width,), rows), training)
         outputs = {
-            "real": self._tell(real, training),
-            "made": self._tell(ops.stop_gradient(made), training),
-            "made_fixed": self._tell_fixed(made, training),
+            "real": self.discriminator(real, training=training),
+            "made": self.discriminator(ops.stop_gradient(made), training=training),
+            "made_fixed": fixed(self.discriminator, made, training),
         }
         if self.penalty_weight:
-            noise = self._noise(tuple(real.shape[1:]), ops.shape(real)[0])
-            outputs["noisy"] = self._tell(real + self.penalty_noise * noise, training)
+            noise = self.noise(tuple(real.shape[1:]), rows)
+            outputs["noisy"] = self.discriminator(real + self.penalty_noise * noise, training=training)
         return outputs
 
-    def _noise(self, shape, rows):
-        return placement.per_example(
-            lambda n: keras.random.normal((n, *shape), dtype="float32", seed=self.random), rows
-        )
-
-    def _make(self, noise, training=None):
-        return ops.sigmoid(ops.cast(self.generator_model(noise, training=training), "float32"))
-
-    def _tell(self, examples, training):
-        return self.head(self.pool(self.backbone(examples, training=training)))
-
-    def _tell_fixed(self, examples, training):
-        """The same, with weights through which no gradient flows, and statistics that stay as they are."""
-        features, _ = self.backbone.stateless_call(
-            [ops.stop_gradient(v.value) for v in self.backbone.trainable_variables],
-            [v.value for v in self.backbone.non_trainable_variables],
-            examples,
-            training=training,
-        )
-        kernel, bias = (
-            ops.stop_gradient(ops.cast(v.value, features.dtype)) for v in self.head.trainable_variables
-        )
-        return ops.matmul(self.pool(features), kernel) + bias
-
-    def sample(self, count):
-        """Examples made from `count` draws of noise, `(count, …)`, values in [0, 1]."""
-        return self._make(keras.random.normal((count, self.latent_width), seed=self.random), training=False)
-
-    def compute_objective(self, outputs):
-        return self._discriminator(outputs) + generator_loss(outputs["made_fixed"])
-
-    def _discriminator(self, outputs):
-        loss = discriminator_loss(outputs["real"], outputs["made"])
+    def losses_of(self, outputs):
+        telling = discriminator_loss(outputs["real"], outputs["made"])
         if "noisy" in outputs:
             penalty = gradient_penalty(outputs["real"], outputs["noisy"], self.penalty_noise)
-            loss = loss + 0.5 * self.penalty_weight * penalty
-        return loss
-
-    def compute_metrics(self, x, y, y_pred, sample_weight=None):
-        self.tellings.update_state(self._discriminator(y_pred))
-        self.makings.update_state(generator_loss(y_pred["made_fixed"]))
-        return super().compute_metrics(x, y, y_pred, sample_weight)
+            telling = telling + 0.5 * self.penalty_weight * penalty
+        return telling, generator_loss(outputs["made_fixed"])

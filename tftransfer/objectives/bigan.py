@@ -1,0 +1,88 @@
+"""Bidirectional GAN: an encoder learns to undo a generator, by a game over pairs of an example and its code."""
+
+import keras
+from keras import ops
+
+from tftransfer.layers import pool, register
+from tftransfer.objectives.adversarial import Adversarial, discriminator_loss, fixed, generator_loss
+
+
+@register
+class BiGAN(Adversarial):
+    """The discriminator sees an example together with a code: `(x, E(x))` is real, `(G(z), z)` is made.
+
+    Where it can no longer tell them apart, the encoder is the generator's inverse; the encoder's trunk is the backbone.
+    The way from a GAN to an encoder of its own, where `GAN` takes the discriminator's features. Neither loss says how
+    far training has come: probe, look at `sample`, and at how well examples come back from their codes.
+
+    `loss = discriminator_loss + mean softplus(D(x, E(x))) + mean softplus(-D(G(z), z))`
+
+    Reference: Donahue et al., Adversarial Feature Learning, 2016, https://arxiv.org/abs/1605.09782; the same game:
+    Dumoulin et al., Adversarially Learned Inference, 2016, https://arxiv.org/abs/1606.00704
+    Differs from them in: one optimizer and one rate for all players; the discriminator reads examples by a second
+    network of the backbone's architecture.
+
+    Args:
+        backbone: the encoder's trunk: any built `keras.Model` over examples with values in [0, 1] that can be rebuilt
+            from its configuration.
+        latent_width: size of a code.
+        generator: `"auto"` (convolutional for pictures, dense otherwise), `"dense"`, `"convolutional"`, or a
+            `keras.Model` of your own from codes `(batch, latent_width)` to examples, before their sigmoid.
+        seed: seed of all noise.
+
+    Input: a batch of examples.
+    Output: `{"real", "made"}`, logits `(batch, 1)` of both kinds of pairs with encoder and generator held constant, and
+    `{"real_fixed", "made_fixed"}`, the same with the discriminator held constant.
+
+    Raises:
+        ValueError: for a size out of range, or a generator of another shape.
+
+    Example:
+
+    >>> from tftransfer import backbones
+    >>> objective = BiGAN(backbones.cnn((8, 8, 1), filters=(8, 16)), latent_width=4)
+    >>> objective.compile("adam")
+    >>> history = objective.fit(keras.random.uniform((16, 8, 8, 1)), verbose=0)
+    >>> tuple(objective.encode(keras.random.uniform((3, 8, 8, 1))).shape)
+    (3, 4)
+    """
+
+    def __init__(self, backbone, *, latent_width=64, generator="auto", seed=0, **kwargs):
+        super().__init__(backbone, latent_width=latent_width, generator=generator, seed=seed, **kwargs)
+        code = keras.layers.Dense(latent_width, name="code")
+        flat = pool(backbone.output_shape, kind="flatten")(backbone.outputs[0])
+        self.encoder = keras.Model(backbone.inputs, code(flat), name="encoder")
+        reader = type(backbone).from_config(backbone.get_config())
+        seen = pool(reader.output_shape, kind="flatten")(reader.outputs[0])
+        codes = keras.Input((latent_width,), name="codes")
+        width = max(64, 2 * latent_width)
+        x = keras.layers.Concatenate(name="pair")(
+            [
+                keras.layers.Dense(width, name="example_width")(seen),
+                keras.layers.Dense(width, name="code_width")(codes),
+            ]
+        )
+        x = keras.layers.LeakyReLU(0.2, name="leak_0")(x)
+        x = keras.layers.LeakyReLU(0.2, name="leak_1")(keras.layers.Dense(width, name="hidden")(x))
+        logits = keras.layers.Dense(1, name="logit")(x)
+        self.discriminator = keras.Model([reader.inputs[0], codes], logits, name="discriminator")
+
+    def encode(self, examples, training=None):
+        """Codes `(batch, latent_width)` of examples."""
+        return ops.cast(self.encoder(examples, training=training), "float32")
+
+    def call(self, inputs, training=None):
+        real = ops.cast(inputs, "float32")
+        codes = self.encode(real, training)
+        noise = self.noise((self.latent_width,), ops.shape(real)[0])
+        made = self.make(noise, training)
+        return {
+            "real": self.discriminator([real, ops.stop_gradient(codes)], training=training),
+            "made": self.discriminator([ops.stop_gradient(made), noise], training=training),
+            "real_fixed": fixed(self.discriminator, [real, codes], training),
+            "made_fixed": fixed(self.discriminator, [made, noise], training),
+        }
+
+    def losses_of(self, outputs):
+        making = generator_loss(outputs["made_fixed"]) + generator_loss(-outputs["real_fixed"])
+        return discriminator_loss(outputs["real"], outputs["made"]), making
