@@ -101,6 +101,8 @@ class DINO(JointEmbedding):
     >>> history = objective.fit(keras.random.uniform((32, 8, 8, 1)), batch_size=16, verbose=0)
     """
 
+    default_view_settings = {"crop_scale": (0.4, 1.0)}
+
     def __init__(
         self,
         backbone,
@@ -123,8 +125,7 @@ class DINO(JointEmbedding):
             raise ValueError(
                 f"DINO takes local_views from 0 and prototypes from 2 up; received {local_views} and {prototypes}."
             )
-        view = default_view(backbone, crop_scale=(0.4, 1.0)) if augmentation is None else augmentation
-        super().__init__(backbone, augmentation=view, **kwargs)
+        super().__init__(backbone, augmentation=augmentation, **kwargs)
         self.local_augmentation = local_augmentation or default_view(backbone, crop_scale=(0.05, 0.4), seed=1)
         self.local_views = local_views
         self.prototypes = prototypes

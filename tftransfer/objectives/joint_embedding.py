@@ -26,9 +26,13 @@ class JointEmbedding(Objective):
     (16, True)
     """
 
+    default_view_settings = {}  # of the `RandomView`, where the paper's differ from ours
+
     def __init__(self, backbone, *, augmentation=None, **kwargs):
         super().__init__(backbone, **kwargs)
-        self.augmentation = default_view(backbone) if augmentation is None else augmentation
+        if augmentation is None:
+            augmentation = default_view(backbone, **self.default_view_settings)
+        self.augmentation = augmentation
         self.pool = pool(backbone.output_shape)
         self.embedding_width = self.pool.compute_output_shape(backbone.output_shape)[-1]
 
