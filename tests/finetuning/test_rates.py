@@ -89,8 +89,8 @@ def test_where_the_rate_comes_from(make_task):
     assert stage_rate(open_, task) == (1e-4, "the default")
     rate, origin = stage_rate(open_, task, keras.optimizers.SGD(0.2))
     assert rate == pytest.approx(0.2) and origin == "the optimizer's"
-    task.pretraining_learning_rate = 2e-3
-    assert stage_rate(open_, task) == (2e-4, "a tenth of pretraining's")
+    task.pretraining_learning_rate = 3e-3
+    assert stage_rate(open_, task) == (1e-3, "a third of pretraining's")
     schedule = keras.optimizers.schedules.ExponentialDecay(0.1, 10, 0.5)
     assert stage_rate(open_, task, keras.optimizers.SGD(schedule)) == (schedule, "")
 

@@ -94,13 +94,13 @@ def test_a_batch_larger_than_the_data_is_cut(make_task, data):
 
 def test_one_line_says_what_a_stage_does(make_task, data, capsys):
     task = make_task()
-    task.pretraining_learning_rate = 2e-3
+    task.pretraining_learning_rate = 3e-3
     finetune(task, data, policy=linear_probe(1) + full(1), batch_size=2, verbose=2)
     first, second = [line for line in capsys.readouterr().out.splitlines() if line.startswith("Stage")]
     assert "Stage 1 of 2, linear_probe: trains 21 of" in first
     assert "inference mode (all 2)" in first and "embeddings computed once" in first
     assert "learning rate 0.01 (warm-up over 1 of 11 steps, then cosine)" in first
-    assert "live (all 2)" in second and "learning rate 0.0002 (a tenth of pretraining's" in second
+    assert "live (all 2)" in second and "learning rate 0.001 (a third of pretraining's" in second
 
 
 def test_early_stopping_ends_the_stage_not_the_run(make_task, data, validation):

@@ -91,9 +91,7 @@ def learning_rate(case):
     if rate <= pretraining:
         return []
     what = f"the learning rate {rate:g} is above pretraining's {pretraining:g}: it overwrites what was pretrained"
-    cure = (
-        f"Begin with a tenth of pretraining's, {pretraining / 10:g}, or look for one by tftransfer.lr_find."
-    )
+    cure = f"Begin with a third of pretraining's, {pretraining / 3:g}, or look for one by tftransfer.lr_find."
     return [Finding("warning", "learning rate", what, cure)]
 
 

@@ -36,7 +36,7 @@ def stage_rate(stage, task, optimizer=None):
         return float(optimizer.learning_rate), "the optimizer's"
     pretraining = getattr(task, "pretraining_learning_rate", None)
     if pretraining:
-        return float(pretraining) / 10, "a tenth of pretraining's"
+        return float(pretraining) / 3, "a third of pretraining's"
     return DEFAULT_RATE, "the default"
 
 

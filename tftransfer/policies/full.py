@@ -8,7 +8,7 @@ __all__ = ["full"]
 def full(epochs=10, *, learning_rate=None):
     """Trains everything at one learning rate: the choice with many labels, best after a `linear_probe`.
 
-    Pretrained weights want small steps: without a `learning_rate` it is a tenth of pretraining's where the
+    Pretrained weights want small steps: without a `learning_rate` it is a third of pretraining's where the
     task knows that, else 1e-4, and `finetune` prints which.
 
     Args:

@@ -97,7 +97,7 @@ class Stage:
             (for rules that depend on the depth of the backbone).
         epochs: passes over the data.
         learning_rate: rate of a variable with multiplier 1, reached after the warm-up. None: that of the
-            `optimizer` given to `finetune`, else a tenth of pretraining's (`task.pretraining_learning_rate`),
+            `optimizer` given to `finetune`, else a third of pretraining's (`task.pretraining_learning_rate`),
             else 1e-4.
         schedule: `"cosine"` (linear warm-up over the first tenth of the steps, then cosine to 0),
             `"constant"`, or `"one_cycle"` (a `OneCycle`, which may be given too).
