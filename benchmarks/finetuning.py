@@ -20,6 +20,7 @@ import real_data
 
 import tftransfer as tt
 from tftransfer.evaluation.intervals import mean_interval
+from tftransfer.finetuning.heads import renew_head
 
 P = tt.policies
 BATCH, BATCH_OF_ALL = 32, 128
@@ -126,9 +127,7 @@ class Bench:
         task, weights = self.tasks[key]
         new = type(task.backbone).from_config(task.backbone.get_config()).get_weights()
         task.backbone.set_weights(new if fresh else weights)
-        head = keras.layers.Dense(self.classes)
-        head.build((None, task.head.kernel.shape[0]))
-        task.head.set_weights(head.get_weights())
+        renew_head(task)
         return task
 
     def fit(self, name, policy, labels, seed, *, rate=None, test=True):

@@ -107,6 +107,29 @@ class Checkpoint(keras.callbacks.Callback):
         self._saved_at = time.monotonic()
 
 
+def calls_left(start, steps, last):
+    """The calls of `fit` left after `start` steps.
+
+    Args:
+        start: steps of the run that are done.
+        steps: steps an epoch.
+        last: number of the last epoch, from 1.
+
+    Yields:
+        `(first step, last epoch, steps an epoch)`.
+
+    Example:
+
+    >>> list(calls_left(7, 5, 4))
+    [(7, 2, 3), (10, 4, 5)]
+    """
+    whole = -(-start // steps) * steps
+    if start % steps:  # first the rest of the epoch that was cut
+        yield start, start // steps + 1, whole - start
+    if whole < last * steps:
+        yield whole, last, steps
+
+
 def restore(model, path, *, fingerprint):
     """Puts a compiled model back to where `Checkpoint` left it.
 

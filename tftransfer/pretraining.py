@@ -9,7 +9,7 @@ import keras
 from tftransfer import data as sources
 from tftransfer import placement, weights
 from tftransfer.best_backbone import BestBackbone
-from tftransfer.checkpoints import Checkpoint
+from tftransfer.checkpoints import Checkpoint, calls_left
 from tftransfer.data.dataset_batches import is_dataset
 from tftransfer.evaluation import Health, Probe
 from tftransfer.guards import StopOnBadLoss, warn_of_collapse
@@ -125,7 +125,7 @@ def pretrain(
 
     history = keras.callbacks.History()
     history.history = past
-    for first, last_epoch, count in _runs(start, steps, epochs):
+    for first, last_epoch, count in calls_left(start, steps, epochs):
         batches = sources.batches(
             data,
             batch_size=batch_size,
@@ -178,15 +178,6 @@ def pretrain(
             keras.ops.convert_to_numpy(pool(backbone.output_shape)(backbone(sample, training=False)))
         )
     return history
-
-
-def _runs(start, steps, epochs):
-    """The calls of `fit` left after `start` steps, each `(first step, last epoch, steps an epoch)`."""
-    whole = -(-start // steps) * steps
-    if start % steps:  # first the rest of the epoch that was cut
-        yield start, start // steps + 1, whole - start
-    if whole < epochs * steps:
-        yield whole, epochs, steps
 
 
 def default_compile(objective, *, steps, learning_rate=None, say=print):

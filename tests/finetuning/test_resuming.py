@@ -4,8 +4,9 @@ import keras
 import pytest
 
 from tests.finetuning.conftest import small_backbone
+from tftransfer.checkpoints import calls_left
 from tftransfer.finetuning.freezing import context_of
-from tftransfer.finetuning.resuming import calls_left, rules_of, settings_of
+from tftransfer.finetuning.resuming import rules_of, settings_of
 from tftransfer.policies import Stage, full, linear_probe
 from tftransfer.tasks import Classifier
 

@@ -17,7 +17,7 @@ from tftransfer.evaluation.saving import Result
 from tftransfer.evaluation.tables import html_table, text_table
 from tftransfer.finetuning import finetune
 from tftransfer.finetuning.caching import Shared
-from tftransfer.finetuning.heads import build_head
+from tftransfer.finetuning.heads import build_head, renew_head
 from tftransfer.policies import full, linear_probe
 from tftransfer.tasks.task import Task
 
@@ -176,7 +176,7 @@ def cross_validate(
                 build_head(first, (x, y))
             else:
                 first.set_weights(start)
-                _renew_head(first)
+                renew_head(first)
             few = Examples(x[training], y[training])
             shared.choose(training)
             finetune(
@@ -228,13 +228,6 @@ def _folds(task, x, y, folds, seed):
         divide = StratifiedKFold(folds, shuffle=True, random_state=seed)
         return list(divide.split(np.zeros(len(y)), classes))
     return list(KFold(folds, shuffle=True, random_state=seed).split(np.zeros(len(y))))
-
-
-def _renew_head(task):
-    """Gives the head new initial weights, in place, so that nothing is traced anew."""
-    head = type(task.head).from_config(task.head.get_config())
-    head.build_from_config(task.head.get_build_config())
-    task.head.set_weights(head.get_weights())
 
 
 def _interval(values):

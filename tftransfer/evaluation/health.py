@@ -1,11 +1,13 @@
 """Whether features are still alive while they are pretrained: spread, rank, alignment and uniformity."""
 
+import warnings
+
 import keras
 import numpy as np
 
 from tftransfer import data as sources
 from tftransfer.evaluation.probes import embed
-from tftransfer.guards import FeaturesCollapsed, collapse, effective_rank, warn_of_collapse
+from tftransfer.guards import FeaturesCollapsed, collapse, effective_rank
 
 __all__ = ["Health", "alignment", "uniformity"]
 
@@ -109,7 +111,7 @@ class Health(keras.callbacks.Callback):
         if found and self.stop:
             raise FeaturesCollapsed(f"In epoch {epoch + 1} the run was ended. {found}")
         if found and not self._told:
-            warn_of_collapse(embeddings)
+            warnings.warn(found)
             self._told = True
         figures = {
             "feature_std": float(_unit(embeddings).std(axis=0).mean() * np.sqrt(embeddings.shape[1])),

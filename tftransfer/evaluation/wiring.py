@@ -9,6 +9,7 @@ from tftransfer import placement
 from tftransfer.evaluation.evaluate import evaluate
 from tftransfer.evaluation.trials import Arms
 from tftransfer.finetuning import finetune
+from tftransfer.finetuning.heads import renew_head
 from tftransfer.policies import Policy, full, linear_probe
 from tftransfer.tasks import Classifier
 
@@ -108,9 +109,7 @@ class Wiring:
         task = self._tasks[arm]
         fresh = arm == "scratch"
         task.backbone.set_weights(_fresh(task.backbone).get_weights() if fresh else self._pretrained_weights)
-        head = type(task.head).from_config(task.head.get_config())
-        head.build_from_config(task.head.get_build_config())
-        task.head.set_weights(head.get_weights())
+        renew_head(task)
         return task
 
     def _fit(self, task, arm, examples, rate):

@@ -1,9 +1,9 @@
-"""The head of a task that was made without a number of classes."""
+"""The head of a task: made for the classes in the data, or begun anew."""
 
 from tftransfer import data as data_module
 from tftransfer.finetuning.case import input_shape_of
 
-__all__ = ["build_head"]
+__all__ = ["build_head", "renew_head"]
 
 
 def build_head(task, data):
@@ -33,3 +33,10 @@ def build_head(task, data):
     classes = data_module.count_classes(data, multi_label=several, input_shape=input_shape_of(task))
     task.swap_head(classes)
     return classes
+
+
+def renew_head(task):
+    """Gives the head new initial weights, in place, so that nothing is traced anew."""
+    head = type(task.head).from_config(task.head.get_config())
+    head.build_from_config(task.head.get_build_config())
+    task.head.set_weights(head.get_weights())

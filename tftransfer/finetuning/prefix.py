@@ -4,7 +4,7 @@ import keras
 
 from tftransfer.finetuning.depth import cut_tensors
 
-__all__ = ["split", "stands_still", "why_it_ends", "why_it_moves"]
+__all__ = ["split", "why_it_ends", "why_it_moves"]
 
 
 def split(backbone, *, drawn=False):
@@ -78,16 +78,10 @@ def _split(model, still):
     return before, [keras.Model(start, model.outputs[0])]
 
 
-def stands_still(layer):
-    """Whether a layer computes the same for an example in every epoch, as its flags now stand.
-
-    No variable is trained, no BatchNormalization is live, and nothing draws random numbers.
-    """
-    return why_it_moves(layer) is None
-
-
 def why_it_moves(layer, *, drawn=False):
-    """In words, why a layer does not stand still; None where it does.
+    """In words, why a layer does not compute the same for an example in every epoch; None where it does.
+
+    It does where no variable is trained, no BatchNormalization is live, and nothing draws random numbers.
 
     Args:
         layer: a layer or model.

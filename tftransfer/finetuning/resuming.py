@@ -1,32 +1,9 @@
-"""Where an interrupted fine-tuning run goes on, and what it must have in common with the one that was cut."""
+"""What an interrupted fine-tuning run must have in common with the one that was cut."""
 
 import json
 import re
 
-__all__ = ["calls_left", "rules_of", "settings_of"]
-
-
-def calls_left(start, steps, last):
-    """The calls of `fit` left after `start` steps.
-
-    Args:
-        start: steps of the run that are done.
-        steps: steps an epoch.
-        last: number of the last epoch, from 1.
-
-    Yields:
-        `(first step, last epoch, steps an epoch)`.
-
-    Example:
-
-    >>> list(calls_left(7, 5, 4))
-    [(7, 2, 3), (10, 4, 5)]
-    """
-    whole = -(-start // steps) * steps
-    if start % steps:  # first the rest of the epoch that was cut
-        yield start, start // steps + 1, whole - start
-    if whole < last * steps:
-        yield whole, last, steps
+__all__ = ["rules_of", "settings_of"]
 
 
 def rules_of(multipliers, context):

@@ -6,6 +6,7 @@ import time
 import keras
 
 from tftransfer import placement
+from tftransfer.checkpoints import calls_left
 from tftransfer.finetuning import features
 from tftransfer.finetuning.averaging import averages_in
 from tftransfer.finetuning.callbacks import Pace, best_epoch, stop_on_bad_loss
@@ -14,7 +15,7 @@ from tftransfer.finetuning.epochs import hears_steps
 from tftransfer.finetuning.freezing import Flags, apply_stage, context_of, trainable_state
 from tftransfer.finetuning.gradients import gradient_norms
 from tftransfer.finetuning.rates import make_optimizer, stage_rate
-from tftransfer.finetuning.resuming import calls_left, rules_of, settings_of
+from tftransfer.finetuning.resuming import rules_of, settings_of
 from tftransfer.finetuning.ridge import fit_head
 from tftransfer.finetuning.state import RunState, StageCheckpoint
 from tftransfer.finetuning.streams import Features
