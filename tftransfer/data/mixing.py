@@ -7,6 +7,7 @@ import numpy as np
 
 from tftransfer.data.array_batches import NumpyBatches
 from tftransfer.data.dataset_batches import is_dataset
+from tftransfer.layers import random_states
 
 _TINY = 1e-30  # beside a weight it is nothing; where every weight is 0, no division by 0
 _DRAWS = 1024  # more than a layer takes from its generator for one batch
@@ -74,9 +75,9 @@ def mixed(batches, layer=None, *, num_classes=None, class_weight=None, start=Non
 
     _check(batches.element_spec, layer, num_classes)
 
-    stepped, generators = layer is not None and start is not None, ()
+    stepped, states = layer is not None and start is not None, ()
     if stepped and keras.backend.backend() == "tensorflow":
-        layer, generators, seed = _own(layer, seed)
+        layer, states, seed = _own(layer, seed)
     if stepped:
         batches = tf.data.Dataset.zip(batches, tf.data.Dataset.counter(start))
 
@@ -87,8 +88,8 @@ def mixed(batches, layer=None, *, num_classes=None, class_weight=None, start=Non
         y = tf.cast(y, tf.float32)
         y = y[:, None] if y.shape.rank == 1 else y  # (batch, classes)
         if layer is not None:
-            for generator in generators:
-                generator.state.assign(tf.stack([tf.constant(seed, tf.int64), step * _DRAWS]))
+            for state in states:
+                state.assign(tf.stack([tf.constant(seed, tf.int64), step * _DRAWS]))
             size = tf.shape(x)
             wide = x if x.shape.rank == _KERAS_READS else tf.reshape(x, (size[0], -1, 1, 1))
             out = layer({"images": wide, "labels": y}, training=True)
@@ -101,9 +102,9 @@ def mixed(batches, layer=None, *, num_classes=None, class_weight=None, start=Non
 
 def _mixed_arrays(batches, layer, num_classes, class_weight, start, seed):
     _check(batches[0], layer, num_classes)
-    inner, generators = batches.transform, ()
+    inner, states = batches.transform, ()
     if layer is not None and start is not None:
-        layer, generators, seed = _own(layer, seed)
+        layer, states, seed = _own(layer, seed)
 
     def mix(element):
         x, y = element if inner is None else inner(element)
@@ -111,8 +112,8 @@ def _mixed_arrays(batches, layer, num_classes, class_weight, start, seed):
             y = np.eye(num_classes)[y.astype(int)]
         y = (y[:, None] if y.ndim == 1 else y).astype("float32")
         if layer is not None:
-            for generator in generators:
-                generator.state.assign(np.array([seed, batches.step * _DRAWS]))
+            for state in states:
+                state.assign(np.array([seed, batches.step * _DRAWS]))
             wide = x if x.ndim == _KERAS_READS else x.reshape(len(x), -1, 1, 1)
             with warnings.catch_warnings():  # MixUp asks JAX for int64, and gets int32, which does
                 warnings.filterwarnings("ignore", "(?s).*Explicitly requested dtype int64")
@@ -127,11 +128,10 @@ def _mixed_arrays(batches, layer, num_classes, class_weight, start, seed):
 
 
 def _own(layer, seed):
-    """A copy of a layer, whose random state nobody else moves, its generators, and its seed."""
+    """A copy of a layer, whose random state nobody else moves, its random states, and its seed."""
     own = getattr(layer, "seed", None)
     layer = type(layer).from_config(layer.get_config())
-    generators = [generator for part in layer._flatten_layers() for generator in part._seed_generators]
-    return layer, generators, int(seed if own is None else own)
+    return layer, random_states(layer), int(seed if own is None else own)
 
 
 def _weighted_rows(y, class_weight):

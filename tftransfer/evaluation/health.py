@@ -8,6 +8,7 @@ import numpy as np
 from tftransfer import data as sources
 from tftransfer.evaluation.probes import embed
 from tftransfer.guards import FeaturesCollapsed, collapse, effective_rank
+from tftransfer.layers import random_states_kept
 
 __all__ = ["Health", "alignment", "uniformity"]
 
@@ -124,12 +125,7 @@ class Health(keras.callbacks.Callback):
             batch = next(
                 iter(sources.batches(self.examples, input_shape=backbone.input_shape[1:], **options))
             )
-            seeds = [
-                seed.state for layer in self.objective._flatten_layers() for seed in layer._seed_generators
-            ]
-            before = [keras.ops.convert_to_numpy(state) for state in seeds]
-            views = [keras.ops.convert_to_numpy(view) for view in self.objective.views(batch)]
-            for state, numbers in zip(seeds, before, strict=True):
-                state.assign(numbers)  # the run draws what it would have drawn
+            with random_states_kept(self.objective):  # the run draws what it would have drawn
+                views = [keras.ops.convert_to_numpy(view) for view in self.objective.views(batch)]
             figures["alignment"] = alignment(*(embed(backbone, view) for view in views))
         return figures

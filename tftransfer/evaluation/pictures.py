@@ -1,13 +1,11 @@
 """Pictures of what a model sees and draws: augmented views, reconstructions."""
 
-import contextlib
-
 import keras
 import numpy as np
 
 from tftransfer import data as sources
 from tftransfer.evaluation.saving import Drawing
-from tftransfer.layers import patchify, unpatchify
+from tftransfer.layers import patchify, random_states_kept, unpatchify
 from tftransfer.objectives import Autoencoder, MaskedAutoencoder
 
 _HIDDEN = (0.66, 0.75, 0.86)  # colour of a patch that the encoder does not see
@@ -50,7 +48,7 @@ def views_figure(augmentation, pictures, *, views=4, count=10, path=None):
     is_layer = isinstance(augmentation, keras.layers.Layer)
     options = {"training": True} if is_layer else {}
     rows = [("original", x)]
-    with _random_state_kept(augmentation if is_layer else None):
+    with random_states_kept(augmentation if is_layer else None):
         for number in range(views):
             view = augmentation(keras.ops.convert_to_tensor(x), **options)
             rows.append((f"view {number + 1}", keras.ops.convert_to_numpy(view)))
@@ -96,7 +94,7 @@ def reconstructions_figure(objective, pictures, *, count=10, path=None):
         )
     x = _first(pictures, count, objective.backbone)
     title = f"Reconstructions by {type(objective).__name__}"
-    with _random_state_kept(objective):
+    with random_states_kept(objective):
         if isinstance(objective, MaskedAutoencoder):
             rows = _masked_rows(objective, x)
             if objective.normalize_targets:
@@ -171,16 +169,3 @@ def _first(pictures, count, backbone=None):
         shape = "a dict" if isinstance(batch, dict) else f"shape {tuple(batch.shape)}"
         raise ValueError(f"pictures must have shape (n, height, width, channels); received {shape}.")
     return keras.ops.convert_to_numpy(batch)[:count].astype("float32")
-
-
-@contextlib.contextmanager
-def _random_state_kept(layer):
-    """Puts a layer's random states back afterwards: looking at a model must not change its training."""
-    weights = {id(variable) for variable in (layer.weights if layer is not None else ())}
-    states = [v for v in (layer.variables if layer is not None else ()) if id(v) not in weights]
-    values = [keras.ops.convert_to_numpy(state) for state in states]
-    try:
-        yield
-    finally:
-        for state, value in zip(states, values, strict=True):
-            state.assign(value)

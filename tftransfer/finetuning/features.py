@@ -2,6 +2,7 @@
 
 import collections
 import contextlib
+import math
 
 import keras
 import numpy as np
@@ -14,6 +15,7 @@ from tftransfer.data.progress import Progress
 from tftransfer.finetuning.compilation import kept_beside
 from tftransfer.finetuning.epochs import OnEmbeddings
 from tftransfer.finetuning.prefix import split, why_it_ends, why_it_moves
+from tftransfer.layers import random_states_kept
 from tftransfer.tasks.task import Task
 
 __all__ = [
@@ -155,20 +157,16 @@ def embedded_parts(
 @contextlib.contextmanager
 def _seeded(embedder):
     """Gives a function that sets the random states of an embedder by seed and draw; puts them back in the end."""
-    layers = {id(layer): layer for layer in embedder._flatten_layers()} if embedder is not None else {}
-    states = [generator.state for layer in layers.values() for generator in layer._seed_generators]
-    values = [keras.ops.convert_to_numpy(state).copy() for state in states]
+    with random_states_kept(embedder) as states:
 
-    def seeded(seed, draw):
-        for place, (state, value) in enumerate(zip(states, values, strict=True)):
-            entropy = np.random.SeedSequence([seed, draw, place])
-            state.assign(entropy.generate_state(value.size).reshape(value.shape).astype(value.dtype))
+        def seeded(seed, draw):
+            for place, state in enumerate(states):
+                entropy = np.random.SeedSequence([seed, draw, place])
+                state.assign(
+                    entropy.generate_state(math.prod(state.shape)).reshape(state.shape).astype(state.dtype)
+                )
 
-    try:
         yield seeded
-    finally:
-        for state, value in zip(states, values, strict=True):
-            state.assign(value)
 
 
 class _Forward(keras.callbacks.Callback):

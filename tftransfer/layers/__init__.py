@@ -10,6 +10,7 @@ from tftransfer.layers.patches import PatchEmbedding, normalize_patches, patchif
 from tftransfer.layers.pooling import pool
 from tftransfer.layers.positions import PositionEmbedding, sincos_positions
 from tftransfer.layers.projector import projector
+from tftransfer.layers.random_states import random_states, random_states_kept
 from tftransfer.layers.scaling import rescales_pixels
 from tftransfer.layers.schedule import StepCount, cosine
 from tftransfer.layers.stages import token_stages
@@ -35,6 +36,8 @@ __all__ = [
     "patchify",
     "pool",
     "projector",
+    "random_states",
+    "random_states_kept",
     "register",
     "rescales_pixels",
     "sincos_positions",
