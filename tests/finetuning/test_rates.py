@@ -6,7 +6,7 @@ import pytest
 
 from tftransfer.finetuning.accumulation import Accumulation
 from tftransfer.finetuning.rates import OneCycleSchedule, make_optimizer, stage_rate
-from tftransfer.policies import OneCycle, Stage
+from tftransfer.policies import OneCycle, Stage, bitfit
 
 pytestmark = pytest.mark.compute
 
@@ -91,6 +91,11 @@ def test_where_the_rate_comes_from(make_task):
     assert rate == pytest.approx(0.2) and origin == "the optimizer's"
     task.pretraining_learning_rate = 3e-3
     assert stage_rate(open_, task) == (1e-3, "a third of pretraining's")
+    few = bitfit().stages[0]  # few parameters: faster
+    assert stage_rate(few, task) == (1e-2, "10 times full tuning's, 0.001")
+    assert stage_rate(few, task, keras.optimizers.SGD(0.25)) == (0.25, "the optimizer's")
+    task.pretraining_learning_rate = 0.3  # of SGD
+    assert stage_rate(open_, task) == (1e-3, "a third of pretraining's, at most 0.001")
     schedule = keras.optimizers.schedules.ExponentialDecay(0.1, 10, 0.5)
     assert stage_rate(open_, task, keras.optimizers.SGD(schedule)) == (schedule, "")
 

@@ -13,6 +13,7 @@ from tftransfer.policies import OneCycle
 __all__ = ["OneCycleSchedule", "make_optimizer", "stage_rate"]
 
 DEFAULT_RATE = 1e-4
+HIGHEST_RATE = 1e-3  # a rate of SGD in pretraining would be far too high for Adam
 _SETS_THE_RATE = (keras.callbacks.LearningRateScheduler, keras.callbacks.ReduceLROnPlateau)
 
 
@@ -36,8 +37,12 @@ def stage_rate(stage, task, optimizer=None):
         return float(optimizer.learning_rate), "the optimizer's"
     pretraining = getattr(task, "pretraining_learning_rate", None)
     if pretraining:
-        return float(pretraining) / 3, "a third of pretraining's"
-    return DEFAULT_RATE, "the default"
+        rate, origin = min(float(pretraining) / 3, HIGHEST_RATE), "a third of pretraining's"
+        origin += f", at most {HIGHEST_RATE:g}" * (pretraining / 3 > HIGHEST_RATE)
+    else:
+        rate, origin = DEFAULT_RATE, "the default"
+    factor = stage.rate_factor
+    return rate * factor, origin if factor == 1 else f"{factor:g} times full tuning's, {rate:g}"
 
 
 def make_optimizer(

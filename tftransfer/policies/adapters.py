@@ -9,7 +9,7 @@ from tftransfer.policies.policy import Policy, Stage
 __all__ = ["adapters"]
 
 
-def adapters(width=16, *, epochs=10, learning_rate=1e-3):
+def adapters(width=16, *, epochs=10, learning_rate=None):
     """Trains the head and a bottleneck behind each block: `x + up(gelu(down(norm(x))))`, `up` beginning at 0.
 
     The backbone does not change by a bit, and at the beginning the model computes what it did before. Works
@@ -25,7 +25,8 @@ def adapters(width=16, *, epochs=10, learning_rate=1e-3):
     Args:
         width: inner size of a bottleneck.
         epochs: passes over the labelled data.
-        learning_rate: peak learning rate, about ten times that of full tuning.
+        learning_rate: peak learning rate; None derives it, ten times that of `full`: new parameters move
+            alone.
 
     Returns:
         A `Policy` of one stage.
@@ -37,12 +38,14 @@ def adapters(width=16, *, epochs=10, learning_rate=1e-3):
 
     >>> from tftransfer.policies import adapters
     >>> adapters(8, epochs=5)
-    adapters(8, epochs=5, learning_rate=0.001)
+    adapters(8, epochs=5)
     """
     if not isinstance(width, int) or isinstance(width, bool) or width < 1:
         raise ValueError(f"adapters: width must be an integer of at least 1; received {width!r}.")
     rules = {r"(^|/)adapter_\d+/": 1.0, r"^head/": 1.0, r".*": 0.0}
-    return Policy([Stage(f"adapters({width})", rules, epochs, learning_rate, prepare=Insert(width))])
+    return Policy(
+        [Stage(f"adapters({width})", rules, epochs, learning_rate, prepare=Insert(width), rate_factor=10)]
+    )
 
 
 @keras.saving.register_keras_serializable(package="tftransfer")

@@ -5,7 +5,7 @@ from tftransfer.policies.policy import Policy, Stage
 __all__ = ["bitfit"]
 
 
-def bitfit(epochs=10, *, learning_rate=1e-3):
+def bitfit(epochs=10, *, learning_rate=None):
     """Trains the head and every bias (also the offsets of normalization), about a thousandth of a transformer.
 
     Cheap to store and hard to overfit with few labels. BatchNormalization of the backbone runs in inference
@@ -15,7 +15,7 @@ def bitfit(epochs=10, *, learning_rate=1e-3):
 
     Args:
         epochs: passes over the labelled data.
-        learning_rate: peak learning rate, about ten times that of full tuning.
+        learning_rate: peak learning rate; None derives it, ten times that of `full`: few parameters move.
 
     Returns:
         A `Policy` of one stage.
@@ -27,7 +27,7 @@ def bitfit(epochs=10, *, learning_rate=1e-3):
 
     >>> from tftransfer.policies import bitfit
     >>> bitfit(epochs=5)
-    bitfit(epochs=5, learning_rate=0.001)
+    bitfit(epochs=5)
     """
     rules = {r"^backbone/.*(bias|beta)$": 1.0, r"^head/": 1.0, r".*": 0.0}
-    return Policy([Stage("bitfit", rules, epochs, learning_rate, batch_norm="frozen")])
+    return Policy([Stage("bitfit", rules, epochs, learning_rate, batch_norm="frozen", rate_factor=10)])

@@ -19,7 +19,8 @@ def discriminative(lowest=0.01, *, epochs=10, learning_rate=None):
     Args:
         lowest: multiplier of the first group of layers, in (0, 1].
         epochs: passes over the labelled data.
-        learning_rate: peak learning rate of the head; None derives it as in `full`.
+        learning_rate: peak learning rate of the head; None derives it, ten times that of `full`, so that the
+            middle of the backbone moves about as fast as there.
 
     Returns:
         A `Policy` of one stage.
@@ -35,4 +36,5 @@ def discriminative(lowest=0.01, *, epochs=10, learning_rate=None):
     """
     if not 0 < lowest <= 1:
         raise ValueError(f"discriminative: lowest must lie in (0, 1]; received {lowest!r}.")
-    return Policy([Stage(f"discriminative({lowest:g})", ByDepth(lowest, whole=True), epochs, learning_rate)])
+    rules = ByDepth(lowest, whole=True)
+    return Policy([Stage(f"discriminative({lowest:g})", rules, epochs, learning_rate, rate_factor=10)])

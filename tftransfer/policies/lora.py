@@ -8,7 +8,7 @@ from tftransfer.policies.policy import Policy, Stage
 __all__ = ["lora"]
 
 
-def lora(rank=8, *, alpha=None, targets=".*", epochs=10, learning_rate=1e-3):
+def lora(rank=8, *, alpha=None, targets=".*", epochs=10, learning_rate=None):
     """Trains the head and, beside each targeted kernel W, two thin matrices: `W + alpha/rank · A B`.
 
     The kernels themselves do not change by a bit, so that many tasks share one backbone and each stores
@@ -25,7 +25,8 @@ def lora(rank=8, *, alpha=None, targets=".*", epochs=10, learning_rate=1e-3):
         alpha: scale of their product over `rank`; None is `rank`, a factor of 1.
         targets: regex on the paths of the kernels in the backbone, such as `"attention"`.
         epochs: passes over the labelled data.
-        learning_rate: peak learning rate, about ten times that of full tuning.
+        learning_rate: peak learning rate; None derives it, ten times that of `full`: new parameters move
+            alone.
 
     Returns:
         A `Policy` of one stage.
@@ -37,7 +38,7 @@ def lora(rank=8, *, alpha=None, targets=".*", epochs=10, learning_rate=1e-3):
 
     >>> from tftransfer.policies import lora
     >>> lora(4, targets="attention", epochs=5)
-    lora(4, targets='attention', epochs=5, learning_rate=0.001)
+    lora(4, targets='attention', epochs=5)
     """
     if not isinstance(rank, int) or isinstance(rank, bool) or rank < 1:
         raise ValueError(f"lora: rank must be an integer of at least 1; received {rank!r}.")
@@ -45,7 +46,9 @@ def lora(rank=8, *, alpha=None, targets=".*", epochs=10, learning_rate=1e-3):
     enable = Enable(rank, alpha, re.compile(targets).pattern)
     given = f", alpha={alpha:g}" if alpha is not None else ""
     given += f", targets={targets!r}" if targets != ".*" else ""
-    return Policy([Stage(f"lora({rank}{given})", rules, epochs, learning_rate, prepare=enable)])
+    return Policy(
+        [Stage(f"lora({rank}{given})", rules, epochs, learning_rate, prepare=enable, rate_factor=10)]
+    )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -5,7 +5,7 @@ from tftransfer.policies.policy import Policy, Stage
 __all__ = ["norm_only"]
 
 
-def norm_only(epochs=10, *, learning_rate=1e-3):
+def norm_only(epochs=10, *, learning_rate=None):
     """Trains the head and the scale and offset of every normalization layer, the statistics of which adapt as well.
 
     A good choice when the new pictures differ from the old in style rather than in content (contrast,
@@ -16,7 +16,7 @@ def norm_only(epochs=10, *, learning_rate=1e-3):
 
     Args:
         epochs: passes over the labelled data.
-        learning_rate: peak learning rate, about ten times that of full tuning.
+        learning_rate: peak learning rate; None derives it, ten times that of `full`: few parameters move.
 
     Returns:
         A `Policy` of one stage.
@@ -28,7 +28,7 @@ def norm_only(epochs=10, *, learning_rate=1e-3):
 
     >>> from tftransfer.policies import norm_only
     >>> norm_only(epochs=5)
-    norm_only(epochs=5, learning_rate=0.001)
+    norm_only(epochs=5)
     """
     rules = {r"^backbone/.*(gamma|beta|scale)$": 1.0, r"^head/": 1.0, r".*": 0.0}
-    return Policy([Stage("norm_only", rules, epochs, learning_rate)])
+    return Policy([Stage("norm_only", rules, epochs, learning_rate, rate_factor=10)])

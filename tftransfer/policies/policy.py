@@ -97,8 +97,8 @@ class Stage:
             (for rules that depend on the depth of the backbone).
         epochs: passes over the data.
         learning_rate: rate of a variable with multiplier 1, reached after the warm-up. None: that of the
-            `optimizer` given to `finetune`, else a third of pretraining's (`task.pretraining_learning_rate`),
-            else 1e-4.
+            `optimizer` given to `finetune`, else `rate_factor` times that of full tuning: a third of pretraining's
+            (`task.pretraining_learning_rate`) but at most 1e-3, and 1e-4 where that is not known.
         schedule: `"cosine"` (linear warm-up over the first tenth of the steps, then cosine to 0),
             `"constant"`, or `"one_cycle"` (a `OneCycle`, which may be given too).
         batch_norm: `"auto"`: a BatchNormalization layer of which nothing is trained runs in inference mode
@@ -108,6 +108,7 @@ class Stage:
         prepare: function of the `Context`, called before the stage compiles (to insert adapters, to add a
             penalty); what it returns, if anything, is called without arguments when the stage has ended.
         init: None, or `"ridge"`: the head begins with the closed-form `finetuning.ridge_head` of the data.
+        rate_factor: what a rate that is derived from full tuning's is multiplied by, above 0.
 
     Raises:
         ValueError: for a number out of range, a broken regex or an unknown mode.
@@ -128,6 +129,7 @@ class Stage:
     batch_norm: str = "auto"
     prepare: Callable | None = None
     init: str | None = None
+    rate_factor: float = 1.0
 
     def __post_init__(self):
         if not isinstance(self.epochs, int) or isinstance(self.epochs, bool) or self.epochs < 1:
