@@ -7,6 +7,7 @@ import keras
 from tftransfer.placement import steps
 from tftransfer.placement.jax_batches import laid_out
 from tftransfer.placement.loops import steps_function, traced_anew
+from tftransfer.placement.noise import adapt_noise
 from tftransfer.placement.normalization import adapt_batch_normalization
 from tftransfer.placement.optimizers import reduce_gradients_first
 from tftransfer.placement.replicas import of_another_replica, replicas
@@ -23,7 +24,8 @@ class PlacedModel(keras.Model):
 
     What it cures under several replicas, where stock Keras 3 fails or is off:
     `steps_per_execution` above 1 and several machines (`loops.py`), batches that do not divide (`steps.py`), clipping
-    and overflow checks (`optimizers.py`), and `BatchNormalization` that still trains, which it synchronises.
+    and overflow checks (`optimizers.py`), `BatchNormalization` that still trains, which it synchronises, and layers
+    that draw random numbers, which stock Keras has draw the same ones on every replica (`noise.py`).
     On one device it leaves Keras's own path alone.
 
     Example:
@@ -133,6 +135,7 @@ class PlacedModel(keras.Model):
         with self.scope():
             if self._on_replicas:
                 adapt_batch_normalization(self)
+                adapt_noise(self)
                 reduce_gradients_first(self.optimizer)
             if self.built and not self.optimizer.built:  # inside the traced step it would be traced twice
                 self.optimizer.build(self.trainable_variables)

@@ -1,11 +1,15 @@
 """What runs inside a replica: how many there are, which one this is, and rows that cross their borders."""
 
+import threading
+
 import keras
 
 __all__ = ["all_gather", "per_example", "replica_id", "replicas", "rows_before_and_total"]
 
+_drawing = threading.local()  # TensorFlow traces each replica in a thread of its own
 
-def _replica_context():
+
+def replica_context():
     """The running `tf.distribute` replica context where there is more than one replica, else None."""
     if keras.backend.backend() != "tensorflow":
         return None
@@ -42,7 +46,7 @@ def replica_id():
         >>> tt.placement.replica_id()
         0
     """
-    context = _replica_context()
+    context = replica_context()
     if context is None:
         return 0
     import tensorflow as tf
@@ -55,7 +59,7 @@ def same_on_all_replicas(rows):
 
     Else the last batch of an epoch may be split unevenly.
     """
-    context = _replica_context()
+    context = replica_context()
     if context is None:
         return True
     import tensorflow as tf
@@ -78,7 +82,7 @@ def rows_before_and_total(rows):
         >>> tt.placement.rows_before_and_total(8)
         (0, 8)
     """
-    context = _replica_context()
+    context = replica_context()
     if context is None:
         return 0, rows
     if same_on_all_replicas(rows):
@@ -95,7 +99,7 @@ def of_another_replica(tensor):
     Replicas are traced in turns, one going on where another waits for it (at a synchronized BatchNormalization, at a
     gather), but share every Python object, such as the list that `add_loss` appends to.
     """
-    context = _replica_context()
+    context = replica_context()
     if context is None:
         return False
     import tensorflow as tf
@@ -125,7 +129,7 @@ def all_gather(x):
         >>> tt.placement.all_gather(keras.ops.ones((4, 2))).shape[0]
         4
     """
-    context = _replica_context()
+    context = replica_context()
     if context is None:
         return x
     gathered = context.all_gather(x, axis=0)
@@ -155,7 +159,7 @@ def per_example(draw, batch):
         >>> tuple(noise.shape)
         (4, 3)
     """
-    if _replica_context() is None:
+    if replica_context() is None:
         return draw(batch)
     before, total = rows_before_and_total(batch)
 
@@ -163,4 +167,14 @@ def per_example(draw, batch):
         rest = len(drawn.shape) - 1
         return keras.ops.slice(drawn, (before, *[0] * rest), (batch, *keras.ops.shape(drawn)[1:]))
 
-    return keras.tree.map_structure(own_rows, draw(total))
+    outer, _drawing.for_all = drawing_for_all(), True
+    try:
+        drawn = draw(total)
+    finally:
+        _drawing.for_all = outer
+    return keras.tree.map_structure(own_rows, drawn)
+
+
+def drawing_for_all():
+    """Whether a `per_example` draws just now, so that every replica must use the same seed."""
+    return getattr(_drawing, "for_all", False)

@@ -4,8 +4,11 @@
 stock Keras then averages the two means, so that one example weighs as much as eight, and zero examples give NaN.
 """
 
+import contextlib
+
 import keras
 
+from tftransfer.placement.noise import batch_of_this_step
 from tftransfer.placement.replicas import replicas, rows_before_and_total, same_on_all_replicas
 
 __all__ = ["test_step", "train_step"]
@@ -16,24 +19,28 @@ def _rows(x):
     return keras.ops.shape(first)[0]
 
 
-def _share_of_batch(loss, rows):
+def _share_of_batch(loss, rows, total):
     """`loss` (mean over `rows` / replicas) weighed so that the sum over replicas is the mean over the global batch."""
     if same_on_all_replicas(rows):
         return loss
-    _, total = rows_before_and_total(rows)
     weight = keras.ops.cast(rows * replicas(), loss.dtype) / keras.ops.cast(total, loss.dtype)
     return loss * weight
 
 
 def _forward(model, data, training):
     x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
-    y_pred = model(x, training=training) if model._call_has_training_arg else model(x)
-    loss = model.compute_loss(x=x, y=y, y_pred=y_pred, sample_weight=sample_weight, training=training)
     rows = _rows(x)
+    total, noise = rows, contextlib.nullcontext()
+    if training:
+        before, total = rows_before_and_total(rows)
+        noise = batch_of_this_step(rows, before, total)
+    with noise:
+        y_pred = model(x, training=training) if model._call_has_training_arg else model(x)
+        loss = model.compute_loss(x=x, y=y, y_pred=y_pred, sample_weight=sample_weight, training=training)
     if not same_on_all_replicas(rows):
         loss = keras.ops.where(rows > 0, loss, keras.ops.zeros_like(loss))
     model._loss_tracker.update_state(loss * replicas(), sample_weight=rows)
-    return loss, rows, (x, y, y_pred, sample_weight)
+    return loss, rows, total, (x, y, y_pred, sample_weight)
 
 
 def train_step(model, data):
@@ -41,8 +48,8 @@ def train_step(model, data):
     import tensorflow as tf
 
     with tf.GradientTape() as tape:
-        loss, rows, batch = _forward(model, data, training=True)
-        loss = model.optimizer.scale_loss(_share_of_batch(loss, rows))
+        loss, rows, total, batch = _forward(model, data, training=True)
+        loss = model.optimizer.scale_loss(_share_of_batch(loss, rows, total))
     variables = model.trainable_variables
     model.optimizer.apply(tape.gradient(loss, variables), variables)
     return model.compute_metrics(*batch)
@@ -50,7 +57,7 @@ def train_step(model, data):
 
 def test_step(model, data):
     """Forward of one replica without training; returns its metrics."""
-    _, _, batch = _forward(model, data, training=False)
+    *_, batch = _forward(model, data, training=False)
     return model.compute_metrics(*batch)
 
 
