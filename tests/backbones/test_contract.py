@@ -12,6 +12,7 @@ from tftransfer import backbones
 
 BUILDERS = [getattr(backbones, name) for name in backbones.__all__]
 SHAPES = [(8, 8, 1), (28, 28, 1), (32, 32, 3)]
+ROWS = {"table_transformer": (8,)}  # builders that read no pictures
 
 # A chain of sixteen bottleneck blocks is the same code as resnet18's, and slow to build, trace and compile.
 SLOW = [backbones.resnet50]
@@ -20,10 +21,15 @@ TRAINED = [pytest.param(b, marks=pytest.mark.slow if b in SLOW else (), id=b.__n
 every_builder = pytest.mark.parametrize("build", BUILDERS, ids=backbones.__all__)
 
 
+def new(build):
+    """A small model of a builder's own."""
+    return build(ROWS.get(build.__name__, (8, 8, 1)))
+
+
 @functools.cache
-def built(build, shape=(8, 8, 1)):
+def built(build, shape=None):
     """A model that several tests read; those that train build their own."""
-    return build(shape)
+    return build(shape) if shape else new(build)
 
 
 def pictures(shape, rows=4):
@@ -65,7 +71,7 @@ def test_is_a_plain_keras_model(build):
 
 @every_builder
 def test_names_do_not_depend_on_what_was_built_before(build):
-    first, second = built(build), build((8, 8, 1))
+    first, second = built(build), new(build)
     assert first.get_config() == second.get_config()  # an auto-numbered name would differ
     paths = [v.path for v in first.variables]
     assert paths == [v.path for v in second.variables]
@@ -83,6 +89,8 @@ def test_blocks_sort_by_depth(build):
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 @every_builder
 def test_features_are_finite(build, shape):
+    if build.__name__ in ROWS:
+        shape = ROWS[build.__name__]
     model = built(build, shape)
     features = np.asarray(model(pictures(shape, rows=2)))
     assert features.shape == (2, *model.output_shape[1:])
@@ -100,7 +108,7 @@ def test_config_round_trip(build):
     assert type(copy) is type(model)
     assert [v.path for v in copy.variables] == [v.path for v in model.variables]
     copy.set_weights(model.get_weights())
-    x = pictures((8, 8, 1))
+    x = pictures(model.input_shape[1:])
     np.testing.assert_array_equal(np.asarray(model(x)), np.asarray(copy(x)))
 
 
@@ -120,7 +128,7 @@ def test_same_seed_same_weights(build):
     weights = []
     for _ in range(2):
         keras.utils.set_random_seed(3)
-        weights.append(build((8, 8, 1)).get_weights())
+        weights.append(new(build).get_weights())
     assert all(np.array_equal(a, b) for a, b in zip(*weights, strict=True))
     other = built(build).get_weights()
     assert any(not np.array_equal(a, b) for a, b in zip(weights[0], other, strict=True))
@@ -128,13 +136,13 @@ def test_same_seed_same_weights(build):
 
 @pytest.mark.parametrize("build", TRAINED)
 def test_every_trainable_variable_gets_gradient(build):
-    assert train_one_step(build((8, 8, 1)), jit_compile=False) == []
+    assert train_one_step(new(build), jit_compile=False) == []
 
 
 @pytest.mark.compute
 @pytest.mark.parametrize("build", TRAINED)
 def test_compiles_with_xla(build):
-    assert train_one_step(build((8, 8, 1)), jit_compile=True) == []
+    assert train_one_step(new(build), jit_compile=True) == []
 
 
 @every_builder
@@ -142,8 +150,10 @@ def test_mixed_precision_is_finite(build):
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy("mixed_bfloat16")
     try:
-        model = build((8, 8, 1))
-        features = keras.ops.convert_to_numpy(keras.ops.cast(model(pictures((8, 8, 1))), "float32"))
+        model = new(build)
+        features = keras.ops.convert_to_numpy(
+            keras.ops.cast(model(pictures(model.input_shape[1:])), "float32")
+        )
     finally:
         keras.config.set_dtype_policy(before)
     assert keras.backend.standardize_dtype(model.compute_dtype) == "bfloat16"
@@ -158,7 +168,11 @@ def test_bad_shape_is_a_value_error(build, shape):
         build(shape)
 
 
-@pytest.mark.parametrize("build", [b for b in BUILDERS if b is not backbones.mlp], ids=lambda b: b.__name__)
+@pytest.mark.parametrize(
+    "build",
+    [b for b in BUILDERS if b is not backbones.mlp and b.__name__ not in ROWS],
+    ids=lambda b: b.__name__,
+)
 def test_missing_channel_axis_is_a_value_error(build):
     with pytest.raises(ValueError, match=r"channel"):
         build((28, 28))

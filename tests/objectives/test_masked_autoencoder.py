@@ -7,16 +7,19 @@ from keras import ops
 from tests.objectives.conftest import tiny_backbone
 from tftransfer.layers import normalize_patches
 from tftransfer.objectives import MaskedAutoencoder
-from tftransfer.objectives.masked_autoencoder import masked_error
+from tftransfer.objectives.masked_autoencoder import masked_mean
 
 pytestmark = pytest.mark.compute
 
 
 def test_error_equals_the_mean_over_hidden_patches():
     draw = np.random.default_rng(0)
-    p, t, mask = draw.normal(size=(2, 5, 3)), draw.normal(size=(2, 5, 3)), draw.integers(0, 2, (2, 5))
+    p, t, mask = draw.normal(size=(2, 16, 4)), draw.normal(size=(2, 16, 4)), draw.integers(0, 2, (2, 16))
     expected = ((p - t) ** 2).mean(-1)[mask == 1].mean()
-    assert float(masked_error(p, t, mask)) == pytest.approx(expected, rel=1e-5)
+    outputs = {"prediction": p, "target": t, "mask": mask}
+    found = MaskedAutoencoder(tiny_backbone("vit")).compute_objective(outputs)
+    assert float(found) == pytest.approx(expected, rel=1e-5)
+    assert float(masked_mean(((p - t) ** 2).mean(-1), mask)) == pytest.approx(expected, rel=1e-5)
 
 
 def test_normalized_patches_have_mean_0_and_deviation_1():
@@ -66,6 +69,11 @@ def test_targets_are_the_patches_in_place():
 def test_refuses_ratios_that_hide_nothing_or_everything(ratio):
     with pytest.raises(ValueError, match="mask_ratio"):
         MaskedAutoencoder(tiny_backbone("vit"), mask_ratio=ratio)
+
+
+def test_refuses_a_dict_of_something_else():
+    with pytest.raises(ValueError, match="encode"):
+        MaskedAutoencoder(tiny_backbone("vit"))({"age": np.ones(3), "job": np.ones(3)})
 
 
 def test_refuses_a_backbone_without_the_two_stages():

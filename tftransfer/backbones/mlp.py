@@ -3,6 +3,7 @@
 import keras
 
 from tftransfer.backbones.shapes import sizes
+from tftransfer.layers import TablePreprocessing
 from tftransfer.layers import batch_normalization as normalization
 
 
@@ -22,7 +23,8 @@ def mlp(input_shape, *, units=(500,), activation="relu", batch_normalization=Fal
     last layer has the same activation as the others (the code layer of the first is linear).
 
     Args:
-        input_shape: `(features,)`, or a fixed shape such as `(height, width, channels)`, which is flattened.
+        input_shape: `(features,)`, a fixed shape such as `(height, width, channels)`, which is flattened, or a fitted
+            `layers.TablePreprocessing`, which becomes the first layer: the model then reads rows that it encoded.
         units: width of each hidden layer, in order; the last one is the size of the features.
         activation: name of a Keras activation, used after every layer.
         batch_normalization: whether to normalise before each activation; the dense layers then have no bias.
@@ -43,7 +45,11 @@ def mlp(input_shape, *, units=(500,), activation="relu", batch_normalization=Fal
     >>> mlp((28, 28, 1), units=(1000, 500, 250, 30)).count_params()
     1418280
     """
-    shape = sizes(input_shape, builder="mlp", argument="input_shape")
+    table = isinstance(input_shape, TablePreprocessing)
+    shape = (len(input_shape.columns or ()),) if table else input_shape
+    shape = sizes(
+        shape, builder="mlp", argument="input_shape" + " (of a table, one that adapt has seen)" * table
+    )
     units = sizes(units, builder="mlp", argument="units")
     if not 0 <= dropout < 1:
         raise ValueError(
@@ -52,6 +58,8 @@ def mlp(input_shape, *, units=(500,), activation="relu", batch_normalization=Fal
         )
 
     examples = x = keras.Input(shape, name="examples")
+    if table:
+        x = input_shape(x)  # (b, features)
     if len(shape) > 1:
         x = keras.layers.Flatten(name="flatten")(x)  # (b, features)
     for i, width in enumerate(units):

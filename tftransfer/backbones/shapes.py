@@ -4,6 +4,8 @@ import numbers
 
 import keras
 
+from tftransfer.layers import TablePreprocessing
+
 
 def _is_size(value):
     return isinstance(value, numbers.Integral) and not isinstance(value, bool) and value > 0
@@ -80,3 +82,29 @@ def sizes(values, *, builder, argument):
             f"{values!r}. Give for instance {argument}=(64,) for a single one."
         )
     return tuple(int(value) for value in values)
+
+
+def row_preprocessing(input_shape, *, builder):
+    """The `TablePreprocessing` that a builder's first argument is, or one that changes nothing for `(columns,)`.
+
+    Raises:
+        ValueError: for anything else, or a preprocessing that has seen no rows.
+
+    Example:
+
+    >>> row_preprocessing((3,), builder="table_transformer").names
+    ['column_0', 'column_1', 'column_2']
+    """
+    if isinstance(input_shape, TablePreprocessing):
+        if input_shape.columns is None:
+            raise ValueError(
+                f"{builder} received a TablePreprocessing that has seen no rows. Call adapt(training_rows) first."
+            )
+        return input_shape
+    shape = sizes(input_shape, builder=builder, argument="input_shape")
+    if len(shape) != 1:
+        raise ValueError(
+            f"{builder} reads rows of a table: it takes a fitted TablePreprocessing or input_shape=(columns,); "
+            f"received {shape}. For pictures use backbones.vit."
+        )
+    return TablePreprocessing.plain(shape[0])

@@ -118,7 +118,9 @@ def _masked_rows(objective, x):
     drawn, mask = (
         keras.ops.convert_to_numpy(outputs[key]).astype("float32") for key in ("prediction", "mask")
     )
-    patches = keras.ops.convert_to_numpy(patchify(keras.ops.convert_to_tensor(x), objective.patch_size))
+    patches = keras.ops.convert_to_numpy(
+        patchify(keras.ops.convert_to_tensor(x), objective.targets.patch_size)
+    )
     if objective.normalize_targets:
         drawn = drawn * np.sqrt(patches.var(-1, keepdims=True) + 1e-6) + patches.mean(-1, keepdims=True)
     hidden = np.broadcast_to(mask[..., None] > 0.5, patches.shape)

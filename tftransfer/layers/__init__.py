@@ -2,7 +2,7 @@
 
 from tftransfer.layers.augmentation import RandomView
 from tftransfer.layers.config import Configured, register
-from tftransfer.layers.corruption import swap_values
+from tftransfer.layers.corruption import corrupted_rows, swap_values
 from tftransfer.layers.decoder import example_decoder
 from tftransfer.layers.normalization import batch_normalization
 from tftransfer.layers.patch_decoder import PatchDecoder
@@ -14,6 +14,9 @@ from tftransfer.layers.random_states import random_states, random_states_kept
 from tftransfer.layers.scaling import rescales_pixels
 from tftransfer.layers.schedule import StepCount, cosine
 from tftransfer.layers.stages import token_stages
+from tftransfer.layers.table_embedding import TableEmbedding
+from tftransfer.layers.table_preprocessing import TablePreprocessing, preprocessing_of
+from tftransfer.layers.targets import row_targets, token_targets
 from tftransfer.layers.teacher import Teacher
 from tftransfer.layers.transformer import SelfAttention, TransformerBlock
 from tftransfer.layers.views import default_view, two_views
@@ -26,23 +29,29 @@ __all__ = [
     "RandomView",
     "SelfAttention",
     "StepCount",
+    "TableEmbedding",
+    "TablePreprocessing",
     "Teacher",
     "TransformerBlock",
     "batch_normalization",
+    "corrupted_rows",
     "cosine",
     "default_view",
     "example_decoder",
     "normalize_patches",
     "patchify",
     "pool",
+    "preprocessing_of",
     "projector",
     "random_states",
     "random_states_kept",
     "register",
     "rescales_pixels",
+    "row_targets",
     "sincos_positions",
     "swap_values",
     "token_stages",
+    "token_targets",
     "two_views",
     "unpatchify",
 ]

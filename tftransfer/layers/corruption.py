@@ -5,7 +5,34 @@ from keras import ops
 
 from tftransfer import placement
 
-__all__ = ["swap_values"]
+__all__ = ["corrupted_rows", "swap_values"]
+
+
+def corrupted_rows(inputs, share, seed, *, where):
+    """`(rows, corrupted)`: plain rows and a copy with swapped values, or both as a dict that brings them.
+
+    Args:
+        inputs: rows `(batch, features)`, or `{"rows": …, "corrupted": …}` made beforehand.
+        share, seed, where: as in `swap_values`.
+
+    Raises:
+        ValueError: for another dict, such as the columns of a raw table, or a batch of one row.
+
+    Example:
+
+    >>> rows = ops.ones((4, 3))
+    >>> same, corrupted = corrupted_rows(rows, 0.5, keras.random.SeedGenerator(0), where="VIME")
+    >>> same is rows
+    True
+    """
+    if not isinstance(inputs, dict):
+        return inputs, swap_values(inputs, share, seed, where=where)[0]
+    if set(inputs) != {"rows", "corrupted"}:
+        raise ValueError(
+            f"{where} reads encoded rows (batch, columns), or a dict of 'rows' and 'corrupted'; received the keys "
+            f"{sorted(inputs)}. A table of columns becomes rows by TablePreprocessing().adapt(table).encode(table)."
+        )
+    return inputs["rows"], inputs["corrupted"]
 
 
 def swap_values(rows, share, seed, *, where):

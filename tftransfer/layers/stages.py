@@ -3,16 +3,17 @@
 __all__ = ["token_stages"]
 
 
-def token_stages(backbone, *, objective, instead):
-    """`(embedder, trunk)` of a token backbone over pictures.
+def token_stages(backbone, *, objective, instead, pictures=True):
+    """`(embedder, trunk)` of a token backbone.
 
     Args:
         backbone: a built `keras.Model` with layers named `embedder` and `trunk`, such as `backbones.vit` builds.
+        pictures: whether the backbone must read pictures.
         objective: name of the objective that hides tokens between them, for the message.
         instead: what to use for other backbones, for the message.
 
     Raises:
-        ValueError: for a backbone without the two stages, or one that does not read pictures.
+        ValueError: for a backbone without the two stages, or one that does not read pictures where it must.
 
     Example:
 
@@ -28,7 +29,7 @@ def token_stages(backbone, *, objective, instead):
             f"{objective} hides tokens between a backbone's two stages, layers named 'embedder' and 'trunk'; "
             f"{backbone.name!r} has no such layers. Use backbones.vit, or for other backbones {instead}."
         ) from error
-    if len(embedder.output_shape) != 3 or len(backbone.input_shape) != 4:
+    if len(embedder.output_shape) != 3 or (pictures and len(backbone.input_shape) != 4):
         raise ValueError(
             f"{objective} hides patches of pictures; {backbone.name!r} reads {backbone.input_shape} and its embedder "
             f"gives {embedder.output_shape}."

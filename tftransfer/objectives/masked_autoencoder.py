@@ -1,22 +1,25 @@
-"""Masked autoencoder: see a quarter of the patches, draw the rest."""
-
-import math
+"""Masked autoencoder: see a quarter of the tokens, say what the rest were."""
 
 import keras
 from keras import ops
 
 from tftransfer import placement
-from tftransfer.layers import PatchDecoder, normalize_patches, patchify, register, token_stages
+from tftransfer.layers import PatchDecoder, register, token_stages, token_targets
 from tftransfer.objectives.objective import Objective
 
-STAGES = {"objective": "MaskedAutoencoder", "instead": "SimMIM, SimCLR, or Autoencoder with noise"}
+STAGES = {
+    "objective": "MaskedAutoencoder",
+    "instead": "SimMIM, SimCLR, or Autoencoder with noise",
+    "pictures": False,
+}
 
 
-def masked_error(prediction, target, mask):
-    """Mean squared error on the hidden tokens only: `Σ mask · mean((p - t)²) / Σ mask`.
+def masked_mean(errors, mask):
+    """Mean error of the hidden tokens only: `Σ mask · error / Σ mask`.
 
     Args:
-        prediction, target: `(batch, tokens, values)`.
+        errors: `(batch, tokens)`; of a patch the mean squared error of its pixels, of a number of a table its
+            squared error, of a category the cross-entropy.
         mask: `(batch, tokens)`, 1 = hidden.
 
     Returns:
@@ -24,38 +27,40 @@ def masked_error(prediction, target, mask):
 
     Example:
 
-    >>> mask = ops.convert_to_tensor([[1.0, 0.0]])
-    >>> float(masked_error(ops.ones((1, 2, 3)), ops.zeros((1, 2, 3)), mask))
-    1.0
+    >>> float(masked_mean(ops.convert_to_tensor([[3.0, 5.0]]), ops.convert_to_tensor([[1.0, 0.0]])))
+    3.0
     """
-    error = ops.mean(ops.square(ops.cast(prediction, "float32") - ops.cast(target, "float32")), axis=-1)
     mask = ops.cast(mask, "float32")
-    return ops.sum(error * mask) / ops.sum(mask)
+    return ops.sum(ops.cast(errors, "float32") * mask) / ops.sum(mask)
 
 
 @register
 class MaskedAutoencoder(Objective):
-    """Hides most patches of a picture, encodes the visible ones only, and reconstructs the hidden ones.
+    """Hides most tokens of an example, encodes the visible ones only, and reconstructs the hidden ones.
 
     The objective to try first with a vision transformer: no augmentation to choose, no large batch needed, and a
-    step costs little since the encoder sees a quarter of the tokens.
+    step costs little since the encoder sees a quarter of the tokens. On tables (`backbones.table_transformer`) the
+    hidden tokens are columns: numbers come back by their squared error in deviations, categories by their
+    cross-entropy, missing values not at all; there `mask_ratio=0.5` is usual.
 
-    Reference: He et al., Masked Autoencoders Are Scalable Vision Learners, 2021, https://arxiv.org/abs/2111.06377
+    Reference: He et al., Masked Autoencoders Are Scalable Vision Learners, 2021, https://arxiv.org/abs/2111.06377; on
+    tables: Du et al., ReMasker: Imputing Tabular Data with Masked Autoencoding, 2023, https://arxiv.org/abs/2309.13793
     Differs from it in: no class token, and a decoder in proportion to small encoders (2 blocks of half the
     encoder's width; the paper's is 8 blocks of 512 behind a ViT-Large).
 
     Args:
-        backbone: a token backbone over pictures, with the two stages `embedder` and `trunk` (`backbones.vit`).
-        mask_ratio: share of the patches that are hidden, in (0, 1).
+        backbone: a token backbone with the two stages `embedder` and `trunk` (`backbones.vit`,
+            `backbones.table_transformer`).
+        mask_ratio: share of the tokens that are hidden, in (0, 1).
         decoder_width: size of a token in the decoder; by default half the encoder's, at least 64.
         decoder_depth: transformer blocks in the decoder.
-        normalize_targets: whether each patch is reconstructed relative to its own mean and deviation.
+        normalize_targets: whether each patch of a picture is reconstructed relative to its own mean and deviation.
         seed: seed of the masks.
 
-    Input: pictures `(batch, height, width, channels)`, or `{"pictures": …, "order": …}` with `order`
-    `(batch, tokens)` int, the places of the patches in random order, the visible ones first.
-    Output: `{"prediction": …, "target": …}`, both `(batch, tokens, values)`, and `"mask"` `(batch, tokens)`,
-    1 = hidden.
+    Input: pictures `(batch, height, width, channels)` or encoded rows `(batch, columns)`, or `{"pictures" or "rows": …,
+    "order": …}` with `order` `(batch, tokens)` int, the places of the tokens in random order, the visible ones first.
+    Output: `{"prediction": (batch, tokens, values), "target": …, "mask": (batch, tokens)}`, 1 = hidden; the target is
+    `(batch, tokens, values)` for pictures and the rows themselves for tables.
 
     Raises:
         ValueError: for a backbone without the two stages, or a ratio that hides nothing or everything.
@@ -87,7 +92,7 @@ class MaskedAutoencoder(Objective):
         self.visible = tokens - round(tokens * mask_ratio)
         if not 0 < mask_ratio < 1 or not 0 < self.visible < tokens:
             raise ValueError(
-                f"mask_ratio={mask_ratio} would leave {self.visible} of {tokens} patches visible. Choose a ratio in "
+                f"mask_ratio={mask_ratio} would leave {self.visible} of {tokens} tokens visible. Choose a ratio in "
                 f"(0, 1) that leaves at least one visible and one hidden, or smaller patches."
             )
         self.mask_ratio = mask_ratio
@@ -96,16 +101,14 @@ class MaskedAutoencoder(Objective):
         self.normalize_targets = normalize_targets
         self.seed = seed
         self.random = keras.random.SeedGenerator(seed)
-        h, w, channels = backbone.input_shape[1:]
-        self.patch_size = round(math.sqrt(h * w / tokens))
-        grid = (h // self.patch_size, w // self.patch_size)
+        self.targets = token_targets(backbone, normalize=normalize_targets)
         size = decoder_width or max(64, width // 2 // 16 * 16)
         heads = max(1, size // 32)
         while size % heads:
             heads -= 1
         self.decoder = PatchDecoder(
-            grid,
-            self.patch_size**2 * channels,
+            self.targets.grid,
+            self.targets.values,
             size,
             decoder_depth,
             heads,
@@ -115,12 +118,9 @@ class MaskedAutoencoder(Objective):
         self.decoder.build((None, self.visible, width))
 
     def call(self, inputs, training=None):
-        if isinstance(inputs, dict):
-            pictures, order = inputs["pictures"], ops.cast(inputs["order"], "int32")
-        else:
-            pictures, order = inputs, None
+        examples, order = _examples_and_order(inputs)
         embedder, trunk = token_stages(self.backbone, **STAGES)
-        tokens = embedder(pictures, training=training)  # (b, n, width)
+        tokens = embedder(examples, training=training)  # (b, n, width)
         n = tokens.shape[1]
         if order is None:
             draws = placement.per_example(
@@ -131,11 +131,21 @@ class MaskedAutoencoder(Objective):
         restore = ops.argsort(order, axis=1)  # (b, n): for each place its rank in `order`
         visible = ops.take_along_axis(tokens, order[:, : self.visible, None], axis=1)  # (b, visible, width)
         prediction = self.decoder(trunk(visible, training=training), restore)
-        target = patchify(ops.cast(pictures, "float32"), self.patch_size)  # (b, n, p·p·c)
-        if self.normalize_targets:
-            target = normalize_patches(target)
         mask = ops.cast(restore >= self.visible, "float32")
-        return {"prediction": prediction, "target": target, "mask": mask}
+        return {"prediction": prediction, "target": self.targets(examples), "mask": mask}
 
     def compute_objective(self, outputs):
-        return masked_error(outputs["prediction"], outputs["target"], outputs["mask"])
+        return masked_mean(self.targets.error(outputs["prediction"], outputs["target"]), outputs["mask"])
+
+
+def _examples_and_order(inputs):
+    if not isinstance(inputs, dict):
+        return inputs, None
+    names = set(inputs) - {"order"}
+    if len(names) != 1 or not names < {"pictures", "rows"} or "order" not in inputs:
+        raise ValueError(
+            f"MaskedAutoencoder reads plain examples, or a dict of 'pictures' or 'rows' and their 'order'; received "
+            f"the keys {sorted(inputs)}. A table of columns becomes rows by "
+            f"TablePreprocessing().adapt(table).encode(table)."
+        )
+    return inputs[names.pop()], ops.cast(inputs["order"], "int32")

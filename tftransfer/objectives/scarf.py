@@ -4,7 +4,7 @@ import keras
 from keras import ops
 
 from tftransfer import placement
-from tftransfer.layers import pool, projector, register, swap_values
+from tftransfer.layers import corrupted_rows, pool, projector, register
 from tftransfer.objectives.objective import Objective
 
 
@@ -41,21 +41,24 @@ def info_nce(projections, corrupted, *, temperature):
 class SCARF(Objective):
     """Contrastive pretraining for tables: random feature corruption in the place of augmentation.
 
-    The objective to try first on tables with a plain MLP backbone and few labels. Numbers should be standardised and
-    categories one-hot or embedded beforehand.
+    The objective to try first on tables with few labels: a batch is a few hundred rows, a backbone a perceptron
+    (`backbones.mlp(preprocessing)`) or `backbones.table_transformer(preprocessing)`, whose `TablePreprocessing`
+    standardises numbers and encodes categories, so that a category is replaced as a whole. Plain rows of numbers,
+    standardised by you, serve as well. A corrupted value is drawn from its column alone, whatever stands in the others.
 
     Reference: Bahri et al., SCARF: Self-Supervised Contrastive Learning using Random Feature Corruption, 2021,
     https://arxiv.org/abs/2106.15147
     Differs from it in: replacements come from the other rows of the batch rather than of the whole training set.
 
     Args:
-        backbone: a built `keras.Model` over rows `(batch, features)`.
+        backbone: a built `keras.Model` over rows `(batch, columns)`.
         corruption: share of the values that are replaced, in (0, 1).
         projection_width: size of the projections compared in the loss.
         temperature: τ of the loss.
         seed: seed of the corruption.
 
-    Input: rows `(batch, features)`, or `{"rows": …, "corrupted": …}` made beforehand.
+    Input: rows `(batch, columns)`, encoded where they come from a table, or `{"rows": …, "corrupted": …}` made
+    beforehand.
     Output: `{"projections": (batch, projection_width), "corrupted_projections": …}`.
 
     Raises:
@@ -91,11 +94,7 @@ class SCARF(Objective):
         self.projector = projector(embedding, widths=(projection_width, projection_width))
 
     def call(self, inputs, training=None):
-        if isinstance(inputs, dict):
-            rows, corrupted = inputs["rows"], inputs["corrupted"]
-        else:
-            rows = inputs
-            corrupted, _ = swap_values(rows, self.corruption, self.random, where="SCARF")
+        rows, corrupted = corrupted_rows(inputs, self.corruption, self.random, where="SCARF")
         return {
             "projections": self._project(rows, training),
             "corrupted_projections": self._project(corrupted, training),

@@ -3,36 +3,37 @@
 import keras
 from keras import ops
 
-from tftransfer.layers import pool, register, swap_values
+from tftransfer.layers import corrupted_rows, pool, register, row_targets
 from tftransfer.objectives.objective import Objective
 
 
-def mask_and_feature_error(mask_logits, mask, reconstruction, target, *, feature_weight):
-    """`mean(BCE(mask, σ(mask_logits))) + α · mean((reconstruction - target)²)`, a float32 scalar.
+def mask_and_feature_error(mask_logits, mask, errors, *, feature_weight):
+    """`mean(BCE(mask, σ(mask_logits))) + α · mean(errors)`, a float32 scalar.
 
     Args:
-        mask_logits, mask: `(batch, features)`; 1 = replaced.
-        reconstruction, target: `(batch, features)`.
+        mask_logits, mask: `(batch, columns)`; 1 = replaced.
+        errors: `(batch, columns)`, of the reconstruction: squared for numbers, cross-entropy for categories.
         feature_weight: α.
 
     Example:
 
     >>> x = ops.zeros((2, 3))
-    >>> round(float(mask_and_feature_error(x, x, x, x + 1, feature_weight=2.0)), 4)  # log 2 + 2
+    >>> round(float(mask_and_feature_error(x, x, x + 1, feature_weight=2.0)), 4)  # log 2 + 2
     2.6931
     """
     logits, mask = ops.cast(mask_logits, "float32"), ops.cast(mask, "float32")
     cross_entropy = ops.mean(ops.softplus(logits) - mask * logits)
-    difference = ops.cast(reconstruction, "float32") - ops.cast(target, "float32")
-    return cross_entropy + feature_weight * ops.mean(ops.square(difference))
+    return cross_entropy + feature_weight * ops.mean(ops.cast(errors, "float32"))
 
 
 @register
 class VIME(Objective):
     """Value imputation and mask estimation: two questions about a corrupted row, answered from its features.
 
-    For tables with a plain MLP backbone, when columns depend on each other. Numbers should be standardised and
-    categories one-hot or embedded beforehand.
+    For tables whose columns depend on each other, with a perceptron (`backbones.mlp(preprocessing)`) or
+    `backbones.table_transformer(preprocessing)`, whose `TablePreprocessing` standardises numbers and encodes
+    categories, so that a category is replaced, and guessed, as a whole. Plain rows of numbers, standardised by you,
+    serve as well. A missing value is no target.
 
     Reference: Yoon et al., VIME: Extending the Success of Self- and Semi-supervised Learning to Tabular Domain, 2020,
     https://papers.nips.cc/paper/2020/hash/7d97667a3e056acab9aaf653807b4a03-Abstract.html
@@ -40,14 +41,15 @@ class VIME(Objective):
     self-supervised half of the paper.
 
     Args:
-        backbone: a built `keras.Model` over rows `(batch, features)`.
+        backbone: a built `keras.Model` over rows `(batch, columns)`.
         corruption: share of the values that are replaced, in (0, 1).
         feature_weight: α, weight of the reconstruction against the mask.
         seed: seed of the corruption.
 
-    Input: rows `(batch, features)`, or `{"rows": …, "corrupted": …}` made beforehand.
-    Output: `{"mask_logits", "mask", "reconstruction", "target"}`, each `(batch, features)`; the mask is 1 only where
-    the replacement differs from the value.
+    Input: rows `(batch, columns)`, encoded where they come from a table, or `{"rows": …, "corrupted": …}` made
+    beforehand.
+    Output: `{"mask_logits", "mask", "target"}`, each `(batch, columns)`, and `"reconstruction"`: a number a column,
+    and for the categories of a table a logit each; the mask is 1 only where the replacement differs from the value.
 
     Raises:
         ValueError: for a backbone that does not read rows, a corruption outside (0, 1), a negative weight, or a batch
@@ -78,31 +80,24 @@ class VIME(Objective):
         self.seed = seed
         self.random = keras.random.SeedGenerator(seed)
         self.pool = pool(backbone.output_shape)
-        features = backbone.input_shape[-1]
-        self.mask_head = keras.layers.Dense(features, name="mask_head")
-        self.feature_head = keras.layers.Dense(features, name="feature_head")
+        self.targets = row_targets(backbone)
+        self.mask_head = keras.layers.Dense(backbone.input_shape[-1], name="mask_head")
+        self.feature_head = keras.layers.Dense(self.targets.values, name="feature_head")
         for head in (self.mask_head, self.feature_head):
             head.build(self.pool.compute_output_shape(backbone.output_shape))
 
     def call(self, inputs, training=None):
-        if isinstance(inputs, dict):
-            rows, corrupted = inputs["rows"], inputs["corrupted"]
-        else:
-            rows = inputs
-            corrupted, _ = swap_values(rows, self.corruption, self.random, where="VIME")
+        rows, corrupted = corrupted_rows(inputs, self.corruption, self.random, where="VIME")
         embeddings = self.pool(self.backbone(corrupted, training=training))
         return {
             "mask_logits": self.mask_head(embeddings),
             "mask": ops.cast(ops.not_equal(rows, corrupted), "float32"),
             "reconstruction": self.feature_head(embeddings),
-            "target": rows,
+            "target": self.targets(rows),
         }
 
     def compute_objective(self, outputs):
+        errors = self.targets.error(outputs["reconstruction"], outputs["target"])
         return mask_and_feature_error(
-            outputs["mask_logits"],
-            outputs["mask"],
-            outputs["reconstruction"],
-            outputs["target"],
-            feature_weight=self.feature_weight,
+            outputs["mask_logits"], outputs["mask"], errors, feature_weight=self.feature_weight
         )
