@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from tftransfer import weights
+from tftransfer.placement import Workers
 
 
 class BestBackbone:
@@ -13,6 +14,7 @@ class BestBackbone:
         save_to: path of the run's weights file, beside which `*.best.weights.h5` lies until the run ends; None keeps
             the weights in memory, which a killed run loses.
         resume: whether what a killed run left there is gone on with; else it is removed.
+        workers: the `placement.Workers` that train together: the chief alone writes, all put back what it has.
 
     Attributes:
         epoch: the epoch that was kept, None before.
@@ -28,15 +30,19 @@ class BestBackbone:
     (True, 3)
     """
 
-    def __init__(self, backbone, save_to, *, resume=False):
+    def __init__(self, backbone, save_to, *, resume=False, workers=None):
+        self.workers = workers or Workers()
         self.backbone, self.epoch, self.accuracy, self._weights = backbone, None, -1.0, None
         self.path = (
             None if save_to is None else Path(str(save_to).removesuffix(".weights.h5") + ".best.weights.h5")
         )
-        if self.path is not None and not resume:
+        if self.path is None:
+            return
+        if not resume and self.workers.is_chief:
             self.path.unlink(missing_ok=True)
-        elif self.path is not None and self.path.exists():
-            record = weights.describe(self.path).history
+        path = self.workers.fetch(self.path)
+        if path.exists():
+            record = weights.describe(path).history
             self.epoch, self.accuracy = int(record["epoch"][0]), float(record["probe_accuracy"][0])
 
     def keep(self, epoch, accuracy):
@@ -44,7 +50,7 @@ class BestBackbone:
         self.epoch, self.accuracy = epoch, accuracy
         if self.path is None:
             self._weights = self.backbone.get_weights()
-        else:
+        elif self.workers.is_chief:
             weights.save_backbone(
                 self.backbone, self.path, history={"epoch": [epoch], "probe_accuracy": [accuracy]}
             )
@@ -56,10 +62,10 @@ class BestBackbone:
         if self.path is None:
             self.backbone.set_weights(self._weights)
         else:
-            weights.transfer_weights(self.path, self.backbone, adapt=())
+            weights.transfer_weights(self.workers.fetch(self.path), self.backbone, adapt=())
         return True
 
     def delete(self):
         """Removes the file, when the run has ended."""
-        if self.path is not None:
+        if self.path is not None and self.workers.is_chief:
             self.path.unlink(missing_ok=True)

@@ -8,6 +8,7 @@ from pathlib import Path
 import h5py
 import keras
 
+from tftransfer.placement import Workers
 from tftransfer.weights import atomic_write, variable_paths
 from tftransfer.weights.files import reserve
 from tftransfer.weights.hdf5 import open_file
@@ -19,8 +20,9 @@ STATE = "tftransfer_checkpoint"
 class Checkpoint(keras.callbacks.Callback):
     """Saves weights, optimizer slots, random state, and the position of a run, in one `.weights.h5` file.
 
-    Written at the end of epochs, and within an epoch, when `seconds` have passed since the last time; a kill
-    at any moment leaves the last whole file. `restore` puts everything back.
+    Written at the end of epochs, and within an epoch, when `seconds` have passed since the last time, or every so
+    many steps; a kill at any moment leaves the last whole file. `restore` puts everything back. Of several workers the
+    chief alone writes, and all restore what the chief has.
 
     Args:
         path: the checkpoint file, `*.weights.h5`.
@@ -28,6 +30,9 @@ class Checkpoint(keras.callbacks.Callback):
             first.
         fingerprint: what the run was started with (JSON); `restore` refuses another one.
         steps_per_epoch: steps of an epoch.
+        save_every: steps between two files, instead of seconds.
+        preemption: a `Preemption`, which may ask to save and end.
+        workers: the `placement.Workers` that train together; by default this process alone.
 
     Example:
 
@@ -35,9 +40,20 @@ class Checkpoint(keras.callbacks.Callback):
     30.0
     """
 
-    def __init__(self, path, *, fingerprint, steps_per_epoch, seconds=30.0):
+    def __init__(
+        self,
+        path,
+        *,
+        fingerprint,
+        steps_per_epoch,
+        seconds=30.0,
+        save_every=None,
+        preemption=None,
+        workers=None,
+    ):
         super().__init__()
         self.path = Path(path)
+        self.save_every, self.preemption, self.workers = save_every, preemption, workers or Workers()
         self.fingerprint = fingerprint
         self.steps_per_epoch = steps_per_epoch
         self.seconds = seconds
@@ -45,7 +61,7 @@ class Checkpoint(keras.callbacks.Callback):
         self.step = 0
         self._epoch = 0
         self._offset = 0
-        self._saved_at = time.monotonic()
+        self._saved_at, self._saved_step = time.monotonic(), 0
 
     def resume(self, model, say=print):
         """Puts a compiled model back to where the file says, if there is one.
@@ -53,17 +69,20 @@ class Checkpoint(keras.callbacks.Callback):
         Returns:
             `(step, history)`: steps done, and the history so far, `(0, {})` without a file.
         """
-        if not self.path.exists():
+        path = self.workers.fetch(self.path)
+        if not path.exists():
             say(f"Nothing to resume: there is no {self.path}. Starting.")
             return 0, {}
-        self.step, self.past = restore(model, self.path, fingerprint=self.fingerprint)
+        self.step, self.past = restore(model, path, fingerprint=self.fingerprint)
+        self._saved_step = self.step
         epoch, step = divmod(self.step, self.steps_per_epoch)
         say(f"Resumed from {self.path}: {epoch} epochs and {step} steps of {self.steps_per_epoch} are done.")
         return self.step, {name: list(values) for name, values in self.past.items()}
 
     def delete(self):
         """Removes the file, when the run has ended and its result is safe."""
-        self.path.unlink(missing_ok=True)
+        if self.workers.is_chief:
+            self.path.unlink(missing_ok=True)
 
     def on_epoch_begin(self, epoch, logs=None):
         self._epoch = epoch
@@ -71,23 +90,40 @@ class Checkpoint(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch, logs=None):
         self.step = self._epoch * self.steps_per_epoch + self._offset + batch + 1
-        due = time.monotonic() - self._saved_at > self.seconds and self.step % self.steps_per_epoch
-        if due and math.isfinite(float((logs or {}).get("loss", 0.0))):  # never weights that are lost already
-            self.save()
+        if not self.step % self.steps_per_epoch:
+            return  # the end of the epoch comes next, with its figures
+        gone = self.preemption is not None and self.preemption.has_come()
+        if (gone or self._is_due()) and math.isfinite(float((logs or {}).get("loss", 0.0))):
+            self.save()  # never weights that are lost already
+        if gone:
+            self.preemption.end(self.path)
 
     def on_epoch_end(self, epoch, logs=None):
         self.step = (epoch + 1) * self.steps_per_epoch
         for name, value in (logs or {}).items():
             self.past.setdefault(name, []).append(float(value))
-        if time.monotonic() - self._saved_at > self.seconds or epoch == 0:
+        gone = self.preemption is not None and self.preemption.has_come()
+        if gone or self._is_due() or (epoch == 0 and self.save_every is None):
             self.save()
+        if gone:
+            self.preemption.end(self.path)
+
+    def _is_due(self):
+        if self.save_every is not None:
+            return self.step - self._saved_step >= self.save_every
+        return time.monotonic() - self._saved_at > self.seconds
 
     def save(self):
-        """Writes the checkpoint now; the old one stays until the new one is whole.
+        """Writes the checkpoint now; the old one stays until the new one is whole. The chief does it alone.
 
         Raises:
             OSError: the disk is full; the old checkpoint is unchanged.
         """
+        self._saved_at, self._saved_step = time.monotonic(), self.step
+        if self.workers.is_chief:
+            self._write()
+
+    def _write(self):
         state = {
             "step": self.step,
             "history": self.past,
@@ -104,7 +140,7 @@ class Checkpoint(keras.callbacks.Callback):
             with h5py.File(temporary, "r+") as file:
                 file.attrs[STATE] = text
             add_seal(temporary)
-        self._saved_at = time.monotonic()
+        self._saved_at = time.monotonic()  # the time that writing took is not counted
 
 
 def calls_left(start, steps, last):

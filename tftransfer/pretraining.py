@@ -1,6 +1,5 @@
 """`pretrain`: train an objective on data without labels, and keep the backbone in a file."""
 
-import numbers
 import os
 import warnings
 
@@ -10,11 +9,17 @@ from tftransfer import data as sources
 from tftransfer import placement, weights
 from tftransfer.best_backbone import BestBackbone
 from tftransfer.checkpoints import Checkpoint, calls_left
-from tftransfer.data.dataset_batches import is_dataset
 from tftransfer.evaluation import Health, Probe
 from tftransfer.guards import StopOnBadLoss, warn_of_collapse
 from tftransfer.layers import pool
-from tftransfer.objectives import Objective
+from tftransfer.preemption import Preemption
+from tftransfer.pretraining_checks import (
+    batches_an_epoch,
+    check_arguments,
+    check_files,
+    fingerprint,
+    known_by,
+)
 from tftransfer.progress import RunProgress
 
 _WATCHED = 256  # examples whose features are watched
@@ -31,6 +36,7 @@ def pretrain(
     keep="last",
     health=None,
     resume=False,
+    save_every=None,
     callbacks=(),
     seed=0,
     verbose="auto",
@@ -39,6 +45,10 @@ def pretrain(
 
     An objective that is compiled already is trained as it is; otherwise it is compiled by `default_compile`:
     AdamW with the objective's own rate and weight decay, warm-up and cosine. All else is Keras's `fit`.
+
+    On several machines (`placement.strategy("multi_worker")`) each worker calls this with the same arguments and reads
+    its rows of each batch; the chief alone writes files and speaks. What one of them lacks is said by all before the
+    first step.
 
     Args:
         objective: an `objectives.Objective` over your backbone.
@@ -56,7 +66,10 @@ def pretrain(
         health: "warn": `evaluation.Health` watches the features at intervals; its figures appear in the progress bar
             and the history, and a collapse is called out as soon as it is seen. "stop": it ends the run by an
             error, and a file that lay at `save_to` stays as it was. None looks once, at the end.
-        resume: continue an interrupted run from the checkpoint beside `save_to`; without one, start.
+        resume: continue an interrupted run from the checkpoint beside `save_to`; without one, start. Several workers
+            continue from the chief's.
+        save_every: steps between two checkpoints; None saves twice a minute. With `save_to`, a SIGTERM (a machine that
+            is about to be taken away) saves at once and ends the program with status 143.
         callbacks: further Keras callbacks.
         seed: seed of the order of the examples.
         verbose: "auto" one progress bar for the whole run, 0 silent, 1 Keras's bar an epoch, 2 a line an
@@ -67,8 +80,8 @@ def pretrain(
         the number of the epoch that was kept, from 0 (None with `keep="last"`).
 
     Raises:
-        ValueError: before training, for data or settings that cannot work, or a backbone that cannot be saved;
-            during it, when the loss is not finite.
+        ValueError: before training, for data or settings that cannot work, a backbone that cannot be saved, or workers
+            that differ in data or settings; during it, when the loss is not finite.
         OSError: when `save_to` cannot be written.
 
     Example:
@@ -79,8 +92,12 @@ def pretrain(
     >>> len(history.history["loss"])
     2
     """
-    _check_arguments(objective, epochs, batch_size, resume, save_to)
-    _check_watching(keep, health, probe_data)
+    watching = {"keep": keep, "health": health, "probe_data": probe_data}
+    saving = {"resume": resume, "save_to": save_to, "save_every": save_every}
+    check_arguments(objective, epochs=epochs, batch_size=batch_size, **watching, **saving)
+    workers = placement.workers_of(objective)
+    verbose = verbose if workers.is_chief else 0
+    say = print if verbose else _silent
     epochs, batch_size = int(epochs), int(batch_size)
     backbone = objective.backbone
     shape = None if _is_dict(data) else backbone.input_shape[1:]
@@ -90,12 +107,13 @@ def pretrain(
         "labels": False,
         "seed": seed,
     }
-    sources.check_examples(data, input_shape=shape, value_range=(0, 1) if options["scale"] else None)
-    if save_to is not None:
-        weights.check_writable(save_to)
-        weights.check_savable(backbone)
-    batch_size, steps, whole = _batches_an_epoch(data, batch_size, shape)
-    say = print if verbose else _silent
+    with workers.agree() as common:
+        sources.check_examples(data, input_shape=shape, value_range=(0, 1) if options["scale"] else None)
+        check_files(save_to, backbone, workers)
+        batch_size, steps, whole = batches_an_epoch(data, batch_size, shape, workers.share)
+        if workers.count > 1:
+            sizes = {"batch_size": batch_size, "steps": steps, "epochs": epochs}
+            common |= known_by(objective, data, seed=seed, **sizes)
     if not objective.compiled:
         default_compile(objective, steps=steps * epochs, say=say)
     with objective.scope():
@@ -105,7 +123,7 @@ def pretrain(
     start, past = 0, {}
     watchers, every, best = [StopOnBadLoss(), *callbacks], max(1, epochs // 10), None
     if keep == "best":
-        best = BestBackbone(backbone, save_to, resume=resume)
+        best = BestBackbone(backbone, save_to, resume=resume, workers=workers)
     if probe_data is not None:
         chosen = {} if best is None else {"keep": best.keep, "best": best.accuracy}
         watchers.insert(0, Probe(backbone, probe_data, every=every, **chosen))
@@ -115,8 +133,19 @@ def pretrain(
             stop = health == "stop"
             examples = keras.ops.convert_to_numpy(examples)
             watchers.insert(0, Health(objective, examples, every=every, stop=stop))
+    preemption = Preemption(workers, enabled=save_to is not None)
     if save_to is not None:
-        checkpoint = _checkpoint(save_to, objective, batch_size, steps, epochs, seed)
+        checkpoint = Checkpoint(
+            str(save_to).removesuffix(".weights.h5") + ".checkpoint.weights.h5",
+            fingerprint={
+                **fingerprint(objective, batch_size, steps, epochs, seed),
+                "optimizer": type(objective.optimizer).__name__,
+            },
+            steps_per_epoch=steps,
+            save_every=save_every,
+            preemption=preemption,
+            workers=workers,
+        )
         start, past = checkpoint.resume(objective, say) if resume else (0, {})
         watchers.append(checkpoint)
 
@@ -133,17 +162,19 @@ def pretrain(
             drop_remainder=whole,
             repeat=True,
             start=first,
+            share=workers.share,
             **options,
         )
-        done = objective.fit(
-            batches,
-            epochs=last_epoch,
-            initial_epoch=first // steps,
-            steps_per_epoch=count,
-            shuffle=False,  # the batches are shuffled already
-            callbacks=watchers,
-            verbose=0 if verbose == "auto" else verbose,
-        )
+        with preemption:
+            done = objective.fit(
+                workers.distribute(batches),
+                epochs=last_epoch,
+                initial_epoch=first // steps,
+                steps_per_epoch=count,
+                shuffle=False,  # the batches are shuffled already
+                callbacks=watchers,
+                verbose=0 if verbose == "auto" else verbose,
+            )
         for name, values in done.history.items():
             history.history.setdefault(name, []).extend(values)
         if objective.stop_training:  # a callback of the user's
@@ -159,20 +190,16 @@ def pretrain(
 
     sample = _sample(data, min(512, batch_size), backbone, options)
     if save_to is not None:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "(?s).*load_backbone cannot rebuild")  # said before training
-            weights.save_backbone(
-                backbone,
-                save_to,
-                objective=objective,
-                history=history.history,
-                preprocessing=_preprocessing(backbone, sample),
-                seed=seed,
-            )
+        with workers.agree():
+            if workers.is_chief:
+                record = {"history": history.history, "preprocessing": _preprocessing(backbone, sample)}
+                _save(objective, save_to, seed=seed, **record)
         checkpoint.delete()
         if best is not None:
             best.delete()
-        say(f"Saved the backbone to {save_to} ({os.path.getsize(save_to) / 2**20:.1f} MiB).")
+        if workers.is_chief:
+            say(f"Saved the backbone to {save_to} ({os.path.getsize(save_to) / 2**20:.1f} MiB).")
+    workers.close()
     if sample is not None:
         warn_of_collapse(
             keras.ops.convert_to_numpy(pool(backbone.output_shape)(backbone(sample, training=False)))
@@ -226,62 +253,10 @@ def _sample(data, batch_size, backbone, options):
     return next((part for part in keras.tree.flatten(batch) if len(part.shape) == rank), None)
 
 
-def _check_arguments(objective, epochs, batch_size, resume, save_to):
-    if not isinstance(objective, Objective):
-        raise ValueError(
-            f"pretrain takes an objective, such as tftransfer.objectives.SimCLR(backbone); received "
-            f"{type(objective).__name__}."
-        )
-    for name, value in (("epochs", epochs), ("batch_size", batch_size)):
-        if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < 1:
-            raise ValueError(f"{name} is a whole number from 1 up; received {value!r}.")
-    if resume and save_to is None:
-        raise ValueError("resume=True needs save_to: the checkpoint to continue from lies beside that file.")
-
-
-def _check_watching(keep, health, probe_data):
-    if keep not in ("last", "best") or (keep == "best" and probe_data is None):
-        raise ValueError(
-            f'keep is "last", or "best" with probe_data=(x, y), whose labels choose the epoch; received {keep!r}'
-            f"{'' if probe_data is not None else ' and no probe_data'}."
-        )
-    if health not in (None, "warn", "stop"):
-        raise ValueError(f'health is None, "warn" or "stop"; received {health!r}.')
-
-
-def _batches_an_epoch(data, batch_size, shape):
-    """The batch size, lowered where there are fewer examples; the batches of an epoch; whether short ones go."""
-    steps = sources.steps_per_epoch(data, batch_size=batch_size, drop_remainder=True, input_shape=shape)
-    if steps is None:
-        raise ValueError(
-            "The tf.data.Dataset does not say how many examples it has (repeat(), filter(), from_generator()). Give it "
-            "an end with .take(n), and say the number with .apply(tf.data.experimental.assert_cardinality(n))."
-        )
-    if steps == 0:
-        size = sources.steps_per_epoch(data, batch_size=1, input_shape=shape)
-        if is_dataset(data) and sources.is_batched(data, input_shape=shape):  # its batches stay as they are
-            warnings.warn(
-                "There are fewer examples than one batch of the tf.data.Dataset: every batch is short."
-            )
-            return batch_size, size, False
-        warnings.warn(f"There are only {size} examples: batch_size is lowered from {batch_size} to {size}.")
-        return size, 1, True
-    return batch_size, steps, True
-
-
-def _checkpoint(save_to, objective, batch_size, steps, epochs, seed):
-    path = str(save_to).removesuffix(".weights.h5") + ".checkpoint.weights.h5"
-    settings = {k: v for k, v in objective.get_config().items() if isinstance(v, (bool, int, float, str))}
-    fingerprint = {
-        "objective": type(objective).__name__,
-        **{f"objective {name}": value for name, value in settings.items() if name != "name"},
-        "optimizer": type(objective.optimizer).__name__,
-        "batch_size": batch_size,
-        "steps_per_epoch": steps,
-        "epochs": epochs,
-        "seed": seed,
-    }
-    return Checkpoint(path, fingerprint=fingerprint, steps_per_epoch=steps)
+def _save(objective, path, **record):
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "(?s).*load_backbone cannot rebuild")  # said before training
+        weights.save_backbone(objective.backbone, path, objective=objective, **record)
 
 
 def _preprocessing(backbone, sample):

@@ -3,6 +3,8 @@
 import keras
 import numpy as np
 
+from tftransfer.data.shares import rows_of_piece
+
 
 def map_features(function, columns):
     """Applies `function` to the features, not to the labels, of `(x, ...)`; x is an array or a dict of "
@@ -119,6 +121,7 @@ def tensorflow_batches(
     start=0,
     repeat=False,
     scale=True,
+    share=None,
 ):
     """The same as a `tf.data.Dataset`; see `batches` for the arguments.
 
@@ -133,18 +136,22 @@ def tensorflow_batches(
     with tf.device("CPU:0"):  # a GPU would take the whole array and hand each batch back to the host
         tensors = tf.nest.map_structure(tf.convert_to_tensor, columns)
     rows = min(batch_size, size)
+    pieces = 1 if share is None else share[2]
+    alike = even and rows % pieces == 0
 
-    def batch(epoch, step):
+    def batch(epoch, step, piece=None):
         first = step * batch_size
         last = first + rows if even else tf.minimum(first + batch_size, size)
+        if piece is not None:
+            first, last = rows_of_piece(first, last, piece, pieces)
         if shuffle:
             places = tf.range(first, last)
             places = tf.random.experimental.index_shuffle(places, seed=(seed, epoch), max_index=size - 1)
             part = tf.nest.map_structure(lambda t: tf.gather(t, places), tensors)
         else:
             part = tf.nest.map_structure(lambda t: t[first:last], tensors)
-        if even:
-            part = tf.nest.map_structure(lambda t: tf.ensure_shape(t, (rows, *t.shape[1:])), part)
+        if alike:
+            part = tf.nest.map_structure(lambda t: tf.ensure_shape(t, (rows // pieces, *t.shape[1:])), part)
         return as_element(map_features(tensor_to_float, part) if scale else part)
 
     if repeat:
@@ -156,6 +163,10 @@ def tensorflow_batches(
         dataset = dataset.apply(tf.data.experimental.assert_cardinality(steps - start))
     else:
         dataset = tf.data.Dataset.range(start, steps).map(lambda s: (tf.constant(0, tf.int64), s))
+    if share is not None:
+        dataset = dataset.flat_map(
+            lambda epoch, step: tf.data.Dataset.range(*share[:2]).map(lambda piece: (epoch, step, piece))
+        )
     return dataset.map(batch, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
 
 

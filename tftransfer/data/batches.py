@@ -4,6 +4,7 @@ import keras
 import numpy as np
 
 from tftransfer.data import array_batches, dataset_batches
+from tftransfer.data.shares import is_own_share, own_part
 
 _ACCEPTED = (
     "Accepted are an array x, a pair (x, y), a dict of arrays (views), what tftransfer.data.load returns, "
@@ -74,6 +75,7 @@ def batches(
     repeat=False,
     scale=True,
     input_shape=None,
+    share=None,
 ):
     """Turns data into batches for `keras.Model.fit`, `evaluate` and `predict`.
 
@@ -105,6 +107,11 @@ def batches(
         scale: False to leave the features as they are.
         input_shape: Shape of one example, such as a backbone's `input_shape[1:]`; tells batches from
             examples.
+        share: On TensorFlow, `(first, behind, all)`, the replicas of this worker among all that share a batch
+            (`placement.Workers.share`): then each batch comes as one piece for each of these replicas, and the pieces
+            of all workers are the batches that one process would read. Of a `tf.data.Dataset` each worker
+            reads everything and keeps its rows, unless the dataset says that it is the worker's own share
+            (`auto_shard_policy` OFF).
 
     Returns:
         On TensorFlow, and for a `tf.data.Dataset`, a `tf.data.Dataset`; else a `keras.utils.PyDataset`. It
@@ -133,6 +140,8 @@ def batches(
         "repeat": repeat,
         "scale": scale,
     }
+    if share is not None:
+        options["share"] = share
     if dataset_batches.is_dataset(data):
         return dataset_batches.dataset_batches(data, labels=labels, input_shape=input_shape, **options)
     columns, size = to_columns(data, labels=labels)
@@ -151,7 +160,7 @@ def batches(
     return array_batches.NumpyBatches(columns, size, **options)
 
 
-def steps_per_epoch(data, *, batch_size, drop_remainder=False, input_shape=None):
+def steps_per_epoch(data, *, batch_size, drop_remainder=False, input_shape=None, share=None):
     """Number of batches that one pass over the data makes in `batches`, or None when it is unknown or
     infinite.
 
@@ -160,6 +169,7 @@ def steps_per_epoch(data, *, batch_size, drop_remainder=False, input_shape=None)
         batch_size: Examples a batch; a `tf.data.Dataset` of batches keeps its own.
         drop_remainder: As in `batches`.
         input_shape: As in `batches`.
+        share: As in `batches`.
 
     Example:
 
@@ -170,6 +180,8 @@ def steps_per_epoch(data, *, batch_size, drop_remainder=False, input_shape=None)
     """
     _check(batch_size, 0)
     if dataset_batches.is_dataset(data):
+        if share is not None and is_own_share(data):
+            batch_size, _ = own_part(int(batch_size), share)
         if drop_remainder and dataset_batches.is_batched(data, input_shape=input_shape):
             return dataset_batches.whole_batches(data)
         dataset = dataset_batches.dataset_batches(

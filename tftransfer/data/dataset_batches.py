@@ -3,6 +3,9 @@
 import keras
 
 from tftransfer.data.array_batches import as_element, map_features, tensor_to_float
+from tftransfer.data.shares import is_own_share, own_part, sliced
+
+_BUFFER_BYTES = 1 << 30  # what shuffling holds in memory at most
 
 
 def is_dataset(data):
@@ -123,6 +126,15 @@ def whole_batches(dataset):
     return sum(1 for _ in whole)
 
 
+def _bytes(spec):
+    """Bytes of one element, what is unknown of it left out; at least 1."""
+    specs = keras.tree.flatten(spec)
+    sizes = [
+        (part.shape.num_elements() or 0) * part.dtype.size for part in specs if part.shape.rank is not None
+    ]
+    return max(1, sum(sizes))
+
+
 def dataset_batches(
     dataset,
     *,
@@ -135,12 +147,20 @@ def dataset_batches(
     repeat=False,
     scale=True,
     input_shape=None,
+    share=None,
     buffer_size=10_000,
 ):
     """Batches of a `tf.data.Dataset`; see `batches` for the arguments."""
     import tensorflow as tf
 
     batched = is_batched(dataset, input_shape=input_shape)
+    if share is not None and is_own_share(dataset):
+        if batched:
+            raise ValueError(
+                "this tf.data.Dataset says that it is this worker's own share (auto_shard_policy OFF), but it holds "
+                "batches. Hand over examples: the batches are made so that all workers together see batch_size."
+            )
+        batch_size, share = own_part(batch_size, share)
     if batched:
         # The user's batches and order stand, as in Keras; only a short last one can be refused.
         if drop_remainder:
@@ -149,12 +169,15 @@ def dataset_batches(
         if shuffle:
             count = int(dataset.cardinality())
             buffer = min(buffer_size, count) if count > 0 else buffer_size
+            buffer = max(1, min(buffer, _BUFFER_BYTES // _bytes(dataset.element_spec)))
             dataset = dataset.shuffle(buffer, seed=seed, reshuffle_each_iteration=True)
         dataset = dataset.batch(batch_size, drop_remainder=drop_remainder)
     if repeat and int(dataset.cardinality()) != tf.data.INFINITE_CARDINALITY:
         dataset = dataset.repeat()
     if start:
         dataset = dataset.skip(start)
+    if share is not None:
+        dataset = sliced(dataset, share)
 
     def finish(*element):
         columns = columns_of(element[0] if len(element) == 1 else element)

@@ -11,6 +11,7 @@ import numpy as np
 
 from tftransfer.checkpoints import Checkpoint
 from tftransfer.finetuning.freezing import variable_paths
+from tftransfer.placement import Workers
 from tftransfer.weights import atomic_write
 from tftransfer.weights.files import reserve
 from tftransfer.weights.hdf5 import open_file
@@ -31,21 +32,29 @@ class RunState:
         task: the task.
         settings: what the run was started with (JSON); the state of another run is refused.
         say: function that is told what was found.
+        workers: the `placement.Workers` that train together; the chief alone writes, and all read what it has.
+        save_every: see `Checkpoint`.
+        preemption: see `Checkpoint`.
 
     Attributes:
         found: the state that was found (a dict), or None.
     """
 
-    def __init__(self, resume, task, settings, say):
+    def __init__(self, resume, task, settings, say, *, workers=None, save_every=None, preemption=None):
         if resume is True:
             digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:8]
             resume = f"finetune-{digest}.state.h5"
         self.path = Path(resume)
         self.best_path, self.start_path = (self.path.with_suffix(end) for end in (".best.h5", ".start.h5"))
         self.task, self.settings, self.found = task, settings, None
+        self.workers = workers or Workers()
+        self.options = {"workers": self.workers, "save_every": save_every, "preemption": preemption}
+        if self.workers.count > 1:
+            paths = (self.path, self.best_path, self.start_path)
+            self.path, self.best_path, self.start_path = map(self.workers.fetch, paths)
         if not self.path.exists():
-            for path in (self.best_path, self.start_path):  # of a run whose state was deleted
-                path.unlink(missing_ok=True)
+            for path in (self.best_path, self.start_path) if self.workers.is_chief else ():
+                path.unlink(missing_ok=True)  # of a run whose state was deleted
             say(
                 f"Nothing to resume: there is no {self.path}. Starting, and keeping the state of the run "
                 "there."
@@ -81,18 +90,22 @@ class RunState:
                 _read(self.start_path)
                 _load(self.task, self.start_path)
         elif not self.is_over(number):
-            _save(self.task, self.start_path, {"stage": number})
+            self._save(self.start_path, {"stage": number})
 
     def checkpoint(self, **place):
         """The callback that keeps the state of a stage; `place` is what to find it by again (JSON)."""
-        made = StageCheckpoint(self.path, {"settings": self.settings, **place})
+        made = StageCheckpoint(self.path, {"settings": self.settings, **place}, **self.options)
         made.set_model(self.task)
         return made
 
     def save_best(self, best):
         """Writes the weights of the best epoch; given to `BestEpoch`."""
         kept = {"epoch": best.epoch, "value": best.value, "score": best.score}
-        _save(self.task, self.best_path, kept, instead=best.saved)
+        self._save(self.best_path, kept, instead=best.saved)
+
+    def _save(self, path, record, **more):
+        if self.workers.is_chief:
+            _save(self.task, path, record, **more)
 
     def load_best(self, best):
         """Gives the best epoch so far back to a `BestEpoch`."""
@@ -104,8 +117,9 @@ class RunState:
 
     def delete(self):
         """Removes the files, when the run has ended."""
-        for path in (self.path, self.best_path, self.start_path):
+        for path in (self.path, self.best_path, self.start_path) if self.workers.is_chief else ():
             path.unlink(missing_ok=True)
+        self.workers.close()
 
 
 class StageCheckpoint(Checkpoint):
@@ -114,8 +128,9 @@ class StageCheckpoint(Checkpoint):
     By path and raw, where Keras's own file would merge LoRA into the kernels.
     """
 
-    def __init__(self, path, place):
-        super().__init__(path, fingerprint={}, steps_per_epoch=place["steps_per_epoch"], seconds=SECONDS)
+    def __init__(self, path, place, **options):
+        steps = place["steps_per_epoch"]
+        super().__init__(path, fingerprint={}, steps_per_epoch=steps, seconds=SECONDS, **options)
         self.place = place
         self.whole_epochs = False  # what Keras takes for a step is an epoch
         self.own = (
@@ -129,16 +144,20 @@ class StageCheckpoint(Checkpoint):
     def save(self, **more):
         """Writes the state now."""
         self.place |= more
+        super().save()
+
+    def _write(self):
         record = {**self.place, "step": self.step, "history": self.past}
         own = {id(variable): (variable, value) for variable, value in self.own()}
         _save(self.model, self.path, record, optimizer=self.model.optimizer, instead=own)
-        self._saved_at = time.monotonic()
+        self._saved_at = time.monotonic()  # the time that writing took is not counted
 
     def restore(self):
         """Puts everything back; returns the record."""
         record = _read(self.path)
         _load(self.model, self.path, optimizer=self.model.optimizer)
         self.step, self.past = record["step"], record["history"]
+        self._saved_step = self.step
         return record
 
 

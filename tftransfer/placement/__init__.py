@@ -3,23 +3,37 @@
 Everything that differs between one device and replicas, and between TensorFlow and JAX, lives in this folder alone.
 """
 
+from tftransfer.placement.bottleneck import InputReport, input_bottleneck
 from tftransfer.placement.compilation import explain_jit_compile, jit_compile
+from tftransfer.placement.global_batch import BatchPlan, batch_plan
 from tftransfer.placement.jax_strategy import JaxStrategy
 from tftransfer.placement.model import PlacedModel
 from tftransfer.placement.normalization import adapt_batch_normalization
 from tftransfer.placement.replicas import all_gather, per_example, replica_id, replicas, rows_before_and_total
+from tftransfer.placement.scaling import Link, Scaling, gradient_bytes, scaling
 from tftransfer.placement.strategies import strategy
+from tftransfer.placement.workers import Workers, workers_of
 
 __all__ = [
+    "BatchPlan",
+    "InputReport",
     "JaxStrategy",
+    "Link",
     "PlacedModel",
+    "Scaling",
+    "Workers",
     "adapt_batch_normalization",
     "all_gather",
+    "batch_plan",
     "explain_jit_compile",
+    "gradient_bytes",
+    "input_bottleneck",
     "jit_compile",
     "per_example",
     "replica_id",
     "replicas",
     "rows_before_and_total",
+    "scaling",
     "strategy",
+    "workers_of",
 ]

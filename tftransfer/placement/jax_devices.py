@@ -9,7 +9,7 @@ __all__ = ["choose", "describe"]
 NAMES = ("auto", "cpu", "cpu:N", "gpu", "gpu:N", "mirrored", "multi_worker", "tpu", "tpu:N")
 
 
-def choose(name, made):
+def choose(name, made, timeout_s=None):
     """The strategy for a name or object, and why: `(strategy, why)`. `made` maps device sets to known strategies."""
     if isinstance(name, JaxStrategy):
         return made.setdefault(name.devices, name), "given as an object"

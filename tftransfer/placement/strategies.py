@@ -7,7 +7,7 @@ __all__ = ["strategy"]
 _made = {}  # devices -> strategy: two MirroredStrategy objects over the same devices crash TensorFlow
 
 
-def strategy(name="auto", *, verbose=True):
+def strategy(name="auto", *, verbose=True, timeout_s=300.0):
     """The strategy to build models under, the same line on a laptop, several GPUs, many machines and a TPU.
 
     `with strategy.scope():` around whatever makes layers, models and optimizers; `fit` and the rest need no scope.
@@ -29,12 +29,14 @@ def strategy(name="auto", *, verbose=True):
         name: one of the names above, or a strategy object (`tf.distribute.Strategy`; on JAX also
             `keras.distribution.DataParallel`), which is checked and given back.
         verbose: whether to print in one line what was chosen and why.
+        timeout_s: seconds that the workers of `TF_CONFIG` wait for the last of them to come up.
 
     Returns:
         An object with `.scope()` and `.num_replicas_in_sync`.
 
     Raises:
-        ValueError: if the name is not one of these, or this machine or TensorFlow cannot give what it asks for.
+        ValueError: if the name is not one of these, or this machine or TensorFlow cannot give what it asks for; of
+            several workers, on each, if one does not come up, cannot listen at its port, or has other versions.
 
     Example:
         >>> import tftransfer as tt
@@ -52,7 +54,7 @@ def strategy(name="auto", *, verbose=True):
             f"placement knows the Keras backends 'tensorflow' and 'jax'. Received: {keras.backend.backend()!r}. "
             "Set the environment variable KERAS_BACKEND to one of them before Python starts."
         )
-    chosen, why = devices.choose(name, _made)
+    chosen, why = devices.choose(name, _made, timeout_s)
     if verbose:
         count = chosen.num_replicas_in_sync
         print(f"placement: {count} replica{'s' * (count > 1)} on {devices.describe(chosen)} ({why})")

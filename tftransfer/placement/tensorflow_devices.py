@@ -7,14 +7,15 @@ import warnings
 
 import tensorflow as tf
 
-from tftransfer.placement.cluster import workers_of_tf_config
+from tftransfer.placement.cluster import cluster_of_tf_config, workers_of_tf_config
+from tftransfer.placement.handshake import meet
 
 __all__ = ["choose", "describe"]
 
 NAMES = ("auto", "cpu", "cpu:N", "gpu", "gpu:N", "mirrored", "multi_worker", "tpu")
 
 
-def choose(name, made):
+def choose(name, made, timeout_s=300.0):
     """The strategy for a name or object, and why: `(strategy, why)`. `made` maps device sets to known strategies."""
     if isinstance(name, tf.distribute.Strategy):
         return _registered(name, made), "given as an object"
@@ -25,9 +26,9 @@ def choose(name, made):
         )
     asked = f"asked for '{name}'"
     if name == "auto":
-        return _automatic(made)
+        return _automatic(made, timeout_s)
     if name == "multi_worker":
-        return _multi_worker(made), asked
+        return _multi_worker(made, timeout_s), asked
     if name == "tpu":
         return _tpu(made), asked
     if name == "mirrored":
@@ -64,12 +65,12 @@ def _available():
     return ", ".join(f"'{d}'" for d in found if d.startswith(("cpu", "gpu", "tpu:")))
 
 
-def _automatic(made):
+def _automatic(made, timeout_s):
     if tf.distribute.has_strategy():
         return tf.distribute.get_strategy(), "auto: its scope is open"
     workers = workers_of_tf_config()
     if workers > 1:
-        return _multi_worker(made), f"auto: TF_CONFIG names {workers} workers"
+        return _multi_worker(made, timeout_s), f"auto: TF_CONFIG names {workers} workers"
     if _tpu_in_sight():
         try:
             return _tpu(made), "auto: a TPU"
@@ -128,13 +129,16 @@ def _mirrored(made):
     return made[key]
 
 
-def _multi_worker(made):
-    if not workers_of_tf_config():
+def _multi_worker(made, timeout_s):
+    cluster = cluster_of_tf_config()
+    if cluster is None:
         raise ValueError(
             "'multi_worker' needs the environment variable TF_CONFIG, which tells each process of its peers (Ray "
             "Train, Vertex AI, Kubeflow and SLURM launchers set it). Received: none. On one machine use 'mirrored'."
         )
     if "multi_worker" not in made:
+        if len(cluster.addresses) > 1:
+            meet(cluster, timeout_s=timeout_s)
         try:
             made["multi_worker"] = tf.distribute.MultiWorkerMirroredStrategy()
         except RuntimeError as error:

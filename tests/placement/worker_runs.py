@@ -1,0 +1,234 @@
+"""Run by itself: `worker_runs.py FOLDER pretrain|finetune KILLS`. Two workers, killed again and again, and one process.
+
+One process imports everything and forks the workers of each attempt; it computes nothing itself. A worker that was
+killed takes the others with it, as a supervisor does it, and all start again from the chief's checkpoint. What they
+end with must be, bit for bit, what two undisturbed workers end with; and that what one process ends with, to 1e-5.
+"""
+
+import json
+import os
+import random
+import signal
+import socket
+import sys
+import time
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow  # noqa: F401  # imported once, before forking
+
+import tftransfer as tt
+from tftransfer.policies import full, linear_probe
+
+COUNT, BATCH, EPOCHS = 32, 8, 3
+SIDE = 8
+
+
+def free_ports(count):
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [s.getsockname()[1] for s in sockets]
+    for s in sockets:
+        s.close()
+    return ports
+
+
+class Counting(keras.layers.Layer):
+    """Counts how often each example was seen in training, over all workers; its number is its first pixel."""
+
+    def build(self, shape):
+        self.seen = self.add_weight(shape=(COUNT,), initializer="zeros", trainable=False, name="seen")
+
+    def call(self, x, training=False):
+        if training:
+            numbers = tt.placement.all_gather(keras.ops.cast(keras.ops.round(x[:, 0, 0, 0] * COUNT), "int32"))
+            self.seen.assign(self.seen + keras.ops.sum(keras.ops.one_hot(numbers, COUNT), axis=0))
+        return x
+
+
+def examples():
+    x = np.random.default_rng(0).random((COUNT, SIDE, SIDE, 1), dtype="float32")
+    x[:, 0, 0, 0] = np.arange(COUNT) / COUNT
+    return x, np.arange(COUNT) % 3
+
+
+def backbone():
+    parts = [
+        keras.layers.Conv2D(4, 3, strides=2, name="conv"),
+        tt.layers.batch_normalization("norm"),
+        keras.layers.Flatten(name="flat"),
+        keras.layers.Dropout(0.3, name="drop"),
+        keras.layers.Dense(6, name="dense"),
+    ]
+    return keras.Sequential([keras.Input((SIDE, SIDE, 1)), *parts])
+
+
+class Objective(tt.objectives.SimCLR):
+    """SimCLR that counts the examples it is given, before they are cropped."""
+
+    def __init__(self, backbone, **kwargs):
+        super().__init__(backbone, **kwargs)
+        self.counting = Counting()
+        self.counting.build(None)
+
+    def call(self, inputs, training=None):
+        return super().call(self.counting(inputs, training=training), training=training)
+
+
+def pretrain(folder, resume, **more):
+    strategy = tt.placement.strategy("auto", verbose=False, timeout_s=60)
+    keras.utils.set_random_seed(1)
+    with strategy.scope():
+        view = tt.layers.RandomView(crop_scale=(0.5, 1.0), flip=True)
+        objective = Objective(backbone(), augmentation=view, temperature=0.5)
+        objective.compile(keras.optimizers.SGD(0.05, momentum=0.9))
+    x, _ = examples()
+    settings = {"epochs": EPOCHS, "batch_size": BATCH, "resume": resume, "save_every": 1, "verbose": "auto"}
+    history = tt.pretrain(objective, x, save_to=folder / "run.weights.h5", **{**settings, **more})
+    return objective, history, objective.counting.seen
+
+
+def finetune(folder, resume, **more):
+    strategy = tt.placement.strategy("auto", verbose=False, timeout_s=60)
+    keras.utils.set_random_seed(1)
+    with strategy.scope():
+        counting = Counting()
+        counted = keras.Sequential([keras.Input((SIDE, SIDE, 1)), counting, *backbone().layers])
+        view = tt.layers.RandomView(crop_scale=(0.5, 1.0), flip=True)
+        task = tt.tasks.Classifier(counted, 3, dropout=0.3, augmentation=None)
+        task.augmentation = None if more.pop("plain", False) else Behind(view)
+    x, y = examples()
+    policy = linear_probe(1) + full(EPOCHS - 1, learning_rate=1e-2)
+    settings = {"policy": policy, "batch_size": BATCH, "save_every": 1, "verbose": 2}
+    settings |= {"optimizer": keras.optimizers.SGD(0.05, momentum=0.9), "validation_data": (x[:21], y[:21])}
+    history = tt.finetune(task, (x, y), resume=folder / "run.h5" if resume else False, **{**settings, **more})
+    return task, history, counting.seen
+
+
+class Behind(keras.layers.Layer):
+    """An augmentation that leaves the first pixel, which counts, as it is."""
+
+    def __init__(self, view):
+        super().__init__()
+        self.view = view
+
+    def call(self, x, training=False):
+        seen = self.view(x, training=training)
+        first = keras.ops.concatenate([x[:, :1, :1], seen[:, :1, 1:]], axis=2)
+        return keras.ops.concatenate([first, seen[:, 1:]], axis=1)
+
+
+WORK = {"pretrain": pretrain, "finetune": finetune}
+
+
+def in_child(function, log, config=None):
+    """The id of a forked process that runs a function; its output goes to a file."""
+    child = os.fork()
+    if child:
+        return child
+    code = 1
+    try:
+        os.environ.pop("TF_CONFIG", None)
+        if config is not None:
+            os.environ["TF_CONFIG"] = json.dumps(config)
+        with open(log, "w") as file:
+            os.dup2(file.fileno(), 1)
+            os.dup2(file.fileno(), 2)
+        function()
+        code = 0
+    except SystemExit as error:
+        code = error.code
+    except BaseException as error:
+        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+def start(kind, folder, resume=True, count=2, **more):
+    """Forks the workers of one attempt (or one process with count=1); returns their ids."""
+    folder.mkdir(parents=True, exist_ok=True)
+    addresses = [f"127.0.0.1:{port}" for port in free_ports(count)]
+
+    def work(index):
+        model, _, seen = WORK[kind](folder, resume, **more)
+        np.savez(folder / f"{index}.tmp.npz", *model.get_weights(), seen=np.asarray(seen))
+        os.replace(folder / f"{index}.tmp.npz", folder / f"{index}.npz")
+
+    children = []
+    for index in range(count):
+        config = {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}}
+        log = folder / f"{index}.log"
+        children.append(in_child(lambda index=index: work(index), log, config if count > 1 else None))
+    return children
+
+
+def end(children, wait, kill=None):
+    """Waits for the children to end; after `wait` seconds kills one, and then all. Returns their statuses, or None."""
+    ends, statuses = time.monotonic() + wait, {}
+    while len(statuses) < len(children):
+        for child in set(children) - set(statuses):
+            ended, status = os.waitpid(child, os.WNOHANG)
+            if ended:
+                statuses[child] = os.waitstatus_to_exitcode(status)
+        over = time.monotonic() > ends
+        if over or any(statuses.values()):
+            if over and kill is not None and kill not in statuses:
+                os.kill(kill, signal.SIGKILL)
+            for child in set(children) - set(statuses):
+                os.kill(child, signal.SIGKILL)
+                os.waitpid(child, 0)
+            return None if over else [statuses.get(child) for child in children]
+        time.sleep(0.01)
+    return [statuses[child] for child in children]
+
+
+def weights(folder, index):
+    with np.load(folder / f"{index}.npz") as arrays:
+        return [arrays[name] for name in arrays]
+
+
+def logs(folder):
+    return "\n".join(f"--- {log.name}\n{log.read_text()[-3000:]}" for log in sorted(folder.glob("*.log")))
+
+
+def main(folder, kind, kills):
+    alone, undisturbed = folder / "alone", folder / "undisturbed"
+    assert end(start(kind, alone, count=1), 300) == [0], logs(alone)
+    began = time.monotonic()
+    assert end(start(kind, undisturbed), 300) == [0, 0], logs(undisturbed)
+    longest = time.monotonic() - began
+    expected = weights(undisturbed, 0)
+    for one, other in zip(expected, weights(undisturbed, 1), strict=True):
+        np.testing.assert_array_equal(one, other)
+    for one, other in zip(expected, weights(alone, 0), strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-5)
+    assert (expected[-1] == EPOCHS).all(), "an example was missed or read twice"
+    said = [len((undisturbed / f"{index}.log").read_text().splitlines()) for index in (0, 1)]
+    print(f"two workers as one process in {longest:.0f} s; lines said: {said}", flush=True)
+
+    done = runs = attempts = 0
+    while done < kills:
+        here, children = folder / f"run_{runs}", []
+        while True:
+            children = start(kind, here)
+            attempts += 1
+            victim = random.choice(children) if done < kills else None
+            statuses = end(children, random.uniform(0.2, 1.1) * longest if victim else 300, victim)
+            if statuses is None and victim:
+                done += 1
+                continue
+            assert statuses == [0, 0], f"{statuses}\n{logs(here)}"
+            break
+        runs += 1
+        for index in (0, 1):
+            for one, other in zip(expected, weights(here, index), strict=True):
+                np.testing.assert_array_equal(one, other)
+        left = {path.name for path in here.iterdir()} - {"0.log", "1.log", "0.npz", "1.npz"}
+        assert left == ({"run.weights.h5"} if kind == "pretrain" else set()), f"left behind: {left}"
+    print(f"{done} kills in {runs} runs, {attempts} attempts: all equal", flush=True)
+
+
+if __name__ == "__main__":
+    random.seed(0)
+    main(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]))
