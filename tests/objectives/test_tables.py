@@ -65,12 +65,13 @@ def train(objective, epochs=2, optimizer=None, **compiled):
     return fit.history["loss"]
 
 
-@pytest.mark.compute
-@every
+@pytest.mark.parametrize(
+    "case", [pytest.param(c, marks=pytest.mark.compute) if c.startswith("Masked") else c for c in CASES]
+)
 def test_loss_falls_and_stays_finite(case):
-    losses = train(make(case), epochs=30, optimizer=keras.optimizers.Adam(5e-3))
+    losses = train(make(case), epochs=16, optimizer=keras.optimizers.Adam(5e-3))
     assert np.isfinite(losses).all()
-    assert np.mean(losses[-5:]) < np.mean(losses[:3])
+    assert np.mean(losses[-3:]) < np.mean(losses[:3])
 
 
 @tensorflow_only

@@ -4,6 +4,7 @@ from tftransfer.data.array_batches import NumpyBatches
 from tftransfer.data.batches import batches, steps_per_epoch
 from tftransfer.data.checks import check_examples
 from tftransfer.data.classes import count_classes, labels_of
+from tftransfer.data.csv_tables import load_csv
 from tftransfer.data.dataset_batches import is_batched
 from tftransfer.data.digits import load_digits
 from tftransfer.data.duplicates import Duplicate, find_duplicates
@@ -30,6 +31,7 @@ __all__ = [
     "is_batched",
     "labels_of",
     "load",
+    "load_csv",
     "load_digits",
     "load_folder",
     "load_npz",

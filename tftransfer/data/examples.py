@@ -99,6 +99,19 @@ class Examples(collections.namedtuple("Examples", "x y")):
         y = None if self.y is None else self.y[indices]
         return Examples(x, y, class_names=self.class_names, name=self.name)
 
+    def map(self, function):
+        """The same examples with `function` applied to x, such as the `encode` of a `TablePreprocessing`.
+
+        Args:
+            function: from x to an array, or a dict of arrays, of as many rows.
+
+        Example:
+
+        >>> Examples(np.arange(3), [0, 1, 0]).map(lambda x: 10 * x)
+        Examples(x=int64 (3,), y=int64 (3,))
+        """
+        return Examples(function(self.x), self.y, class_names=self.class_names, name=self.name)
+
     def classes(self):
         """Class number of each example, shape (examples,), from integer or one-hot labels.
 

@@ -1,10 +1,11 @@
-"""One call for every source of examples: digits, TensorFlow Datasets, folders of pictures, `.npz` files."""
+"""One call for every source of examples: digits, TensorFlow Datasets, folders of pictures, `.npz` and `.csv`."""
 
 import os
 import re
 from pathlib import Path
 
 from tftransfer.data import pictures
+from tftransfer.data.csv_tables import load_csv
 from tftransfer.data.digits import load_digits
 from tftransfer.data.examples import Examples
 from tftransfer.data.folders import load_folder
@@ -13,7 +14,16 @@ from tftransfer.data.npz import load_npz
 _TFDS_NAME = re.compile(r"[a-z][a-z0-9_]*([:/][\w.\-+]+)*", re.IGNORECASE)
 
 
-def load(source, *, split=None, image_size=None, data_dir=None, manual_dir=None, memory_limit=2 * 1024**3):
+def load(
+    source,
+    *,
+    split=None,
+    image_size=None,
+    label=None,
+    data_dir=None,
+    manual_dir=None,
+    memory_limit=2 * 1024**3,
+):
     """Loads examples from wherever they are.
 
     Args:
@@ -23,6 +33,7 @@ def load(source, *, split=None, image_size=None, data_dir=None, manual_dir=None,
             - the path of a folder of pictures: class folders, or none for unlabelled pictures, with or
               without split folders above them (`load_folder`);
             - the path of an `.npz` file with x and, where labelled, y (`load_npz`);
+            - the path of a table, `.csv` or `.tsv`: x is a dict of columns (`load_csv`);
             - the name of a data set of TensorFlow Datasets, such as "fashion_mnist" (`load_tfds`). A folder
               of that name in the working directory goes before it, unless `data_dir` or `manual_dir` is
               given.
@@ -30,6 +41,7 @@ def load(source, *, split=None, image_size=None, data_dir=None, manual_dir=None,
             everything.
         image_size: Side in pixels, or (height, width): the shorter side of each picture is resized to fit and
             the longer one cropped centrally. None keeps the size.
+        label: Tables only: the name of the column that holds the labels.
         data_dir: TFDS only: where prepared data sets lie and are put.
         manual_dir: TFDS only: folder with the original files, used instead of downloading them.
         memory_limit: Bytes of x to hold in memory at most.
@@ -56,19 +68,24 @@ def load(source, *, split=None, image_size=None, data_dir=None, manual_dir=None,
             f"tf.data.Datasets need no loading: hand them over as they are, as x or (x, y)."
         )
     name, path = os.fspath(source), Path(source).expanduser()
+    is_table = path.suffix.lower() in (".csv", ".tsv")
+    if label is not None and not is_table:
+        raise ValueError(f"label={label!r} names a column of a table, and {name} is no .csv or .tsv file.")
     for_tfds = data_dir is not None or manual_dir is not None
     if name == "digits":
         digits = load_digits(split)
         x = pictures.fit_pictures(digits.x, image_size)
         return Examples(x, digits.y, class_names=digits.class_names, name=digits.name)
+    if is_table:
+        return load_csv(path, split=split, label=label, memory_limit=memory_limit)
     if path.suffix.lower() == ".npz":
         return load_npz(path, split=split, image_size=image_size, memory_limit=memory_limit)
     if path.is_dir() and not (for_tfds and isinstance(source, str) and _TFDS_NAME.fullmatch(name)):
         return load_folder(path, split=split, image_size=image_size, memory_limit=memory_limit)
     if path.is_file():
         raise ValueError(
-            f"{name} is a file of a kind that is not read here. Give an .npz file (x, y), or a folder of "
-            f"pictures."
+            f"{name} is a file of a kind that is not read here. Give an .npz file (x, y), a table (.csv, .tsv), or a "
+            f"folder of pictures."
         )
     if isinstance(source, os.PathLike) or not _TFDS_NAME.fullmatch(name):
         raise FileNotFoundError(
