@@ -4,7 +4,10 @@ import argparse
 import os
 import sys
 
-_DATA = "digits, a TFDS name such as fashion_mnist, a folder of pictures, or an .npz file"
+from tftransfer import chosen_data
+
+_PICTURES = "digits, a TFDS name such as fashion_mnist, a folder of pictures, or an .npz file"
+_DATA = f"{_PICTURES}; or a table (.csv, .tsv)"
 
 
 def main(arguments=None):
@@ -45,6 +48,9 @@ def _parser():
         sub.add_argument("--split", help="part of the data; by default the training part where there is one")
         sub.add_argument(
             "--image-size", type=int, help="side of the pictures in pixels; by default as they are"
+        )
+        sub.add_argument(
+            "--label", help="of a table: the column of the labels, which is no part of the examples"
         )
         sub.add_argument("--data-dir", help="folder of prepared TFDS data")
         sub.add_argument("--manual-dir", help="folder of the originals that TFDS would otherwise download")
@@ -90,7 +96,7 @@ def _parser():
     sub.add_argument("weights", help="a .weights.h5 file")
 
     sub = command("demo", _demo, "Run the whole story on real data and show whether pretraining helped.")
-    sub.add_argument("--data", default="digits", help=_DATA)
+    sub.add_argument("--data", default="digits", help=_PICTURES)
     sub.add_argument("--data-dir", help="folder of prepared TFDS data")
     sub.add_argument("--manual-dir", help="folder of the originals that TFDS would otherwise download")
     sub.add_argument("--objective", default="simclr", help="name of an objective")
@@ -103,29 +109,6 @@ def _parser():
     sub.add_argument("--out", default="demo", help="folder for the results")
     sub.add_argument("--seed", type=int, default=0, help="seed of everything random")
     return parser
-
-
-def _load(options, split=None):
-    import tftransfer as tt
-
-    return tt.data.load(
-        options.data,
-        split=options.split or split,
-        image_size=options.image_size,
-        data_dir=options.data_dir,
-        manual_dir=options.manual_dir,
-    )
-
-
-def _load_text(options, split=None):
-    """The Python that `_load` stands for."""
-    chosen = {"split": options.split or split, "image_size": options.image_size}
-    chosen |= {"data_dir": options.data_dir, "manual_dir": options.manual_dir}
-    words = [
-        repr(options.data),
-        *(f"{name}={value!r}" for name, value in chosen.items() if value is not None),
-    ]
-    return f"tt.data.load({', '.join(words)})"
 
 
 def _show(*lines):
@@ -141,13 +124,14 @@ def _pretrain(options):
 
     build_backbone, backbone_options = specs.resolve(options.backbone, tt.backbones)
     build_objective, objective_options = specs.resolve(options.objective, tt.objectives)
-    examples = _load(options)
-    shape = _shape(examples)
+    examples = chosen_data.load(options)
+    shape, examples, shape_text, encoding = chosen_data.read_by_new_backbone(examples)
     _show(
-        f"examples = {_load_text(options)}",
+        f"examples = {chosen_data.load_text(options)}",
+        *encoding,
         f"keras.utils.set_random_seed({options.seed})",
         f"with tt.placement.strategy({options.strategy!r}).scope():",
-        f"    backbone = {specs.call_text('tt.backbones', build_backbone, repr(shape), **backbone_options)}",
+        f"    backbone = {specs.call_text('tt.backbones', build_backbone, shape_text, **backbone_options)}",
         f"    objective = {specs.call_text('tt.objectives', build_objective, 'backbone', **objective_options)}",
         f"tt.pretrain(objective, examples, epochs={options.epochs}, batch_size={options.batch_size}, "
         f"save_to={options.out!r}, {'resume=True, ' if options.resume else ''}seed={options.seed})",
@@ -166,19 +150,6 @@ def _pretrain(options):
     )
 
 
-def _shape(examples):
-    """Shape of one example of arrays or of a `tf.data.Dataset`."""
-    if isinstance(examples, tuple):
-        return tuple(int(n) for n in examples[0].shape[1:])
-    spec = examples.element_spec
-    shape = tuple((spec[0] if isinstance(spec, tuple) else spec).shape)
-    if None in shape:
-        raise ValueError(
-            f"The pictures differ in size (shape {shape}). Bring them to one size with --image-size."
-        )
-    return shape
-
-
 def _finetune(options):
     import keras
 
@@ -188,7 +159,7 @@ def _finetune(options):
     if not options.out.endswith(".keras"):
         raise ValueError(f"--out must end in .keras, the whole model; received {options.out!r}.")
     policy = specs.resolve_policy(options.policy)
-    examples = _load(options)
+    examples = chosen_data.load(options)
     if not isinstance(examples, tuple) or examples.y is None:
         raise ValueError(f"{options.data} has no labels in memory to fine-tune on. Give labelled data.")
     classes = len(examples.class_names or ()) or int(examples.classes().max()) + 1
@@ -197,11 +168,14 @@ def _finetune(options):
         if options.labels is not None
         else f".split(0.1, seed={options.seed})"
     )
+    encode = "tt.layers.preprocessing_of(task).encode"
+    parts = ("examples",) if options.labels else ("examples", "validation")
     _show(
-        f"examples{'' if options.labels else ', validation'} = {_load_text(options)}{few}",
+        f"examples{'' if options.labels else ', validation'} = {chosen_data.load_text(options)}{few}",
         f"keras.utils.set_random_seed({options.seed})",
         f"with tt.placement.strategy({options.strategy!r}).scope():",
         f"    task = tt.tasks.Classifier({options.weights!r}, num_classes={classes})",
+        *[f"{part} = {part}.map({encode})" for part in parts if chosen_data.is_table(examples)],
         f"tt.finetune(task, examples, {'' if options.labels else 'validation_data=validation, '}"
         f"policy={specs.policy_text(options.policy)}, batch_size={options.batch_size}, seed={options.seed})",
         f"task.save({options.out!r})",
@@ -216,8 +190,8 @@ def _finetune(options):
         task = tt.tasks.Classifier(options.weights, num_classes=classes)
     tt.finetune(
         task,
-        examples,
-        validation_data=validation,
+        chosen_data.read_by(task, examples),
+        validation_data=chosen_data.read_by(task, validation),
         policy=policy,
         batch_size=options.batch_size,
         seed=options.seed,
@@ -232,15 +206,16 @@ def _evaluate(options):
 
     import tftransfer as tt
 
-    examples = _load(options, split="test")
+    examples = chosen_data.load(options, split="test")
+    encode = ".map(tt.layers.preprocessing_of(task).encode)" if chosen_data.is_table(examples) else ""
     _show(
         f"with tt.placement.strategy({options.strategy!r}).scope():",
         f"    task = keras.models.load_model({options.model!r})",
-        f"print(tt.evaluate(task, {_load_text(options, split='test')}))",
+        f"print(tt.evaluate(task, {chosen_data.load_text(options, split='test')}{encode}))",
     )
     with tt.placement.strategy(options.strategy).scope():
         task = keras.models.load_model(options.model)
-    report = tt.evaluate(task, examples, batch_size=options.batch_size)
+    report = tt.evaluate(task, chosen_data.read_by(task, examples), batch_size=options.batch_size)
     print(report)
     if options.json:
         report.to_json(options.json)
