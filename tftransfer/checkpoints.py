@@ -2,6 +2,7 @@
 
 import json
 import math
+import numbers
 import time
 from pathlib import Path
 
@@ -143,6 +144,16 @@ class Checkpoint(keras.callbacks.Callback):
         self._saved_at = time.monotonic()  # the time that writing took is not counted
 
 
+def check_save_every(save_every, saving, needed):
+    """Raises a `ValueError` unless `save_every` is None or a number of steps, in a run that saves."""
+    if save_every is None:
+        return
+    if isinstance(save_every, bool) or not isinstance(save_every, numbers.Integral) or save_every < 1:
+        raise ValueError(f"save_every is a number of steps from 1 up, or None; received {save_every!r}.")
+    if not saving:
+        raise ValueError(f"save_every={save_every} needs {needed}: without it no checkpoint is kept.")
+
+
 def calls_left(start, steps, last):
     """The calls of `fit` left after `start` steps.
 
@@ -209,8 +220,8 @@ def restore(model, path, *, fingerprint):
         raise ValueError(f"{path} holds the state of another model. Pass resume=False to start over.")
     model.optimizer.build(model.trainable_variables)  # else Keras leaves the slots out, with a warning only
     model.load_weights(path)
-    for seed, numbers in zip(seeds, state["random"], strict=True):
-        seed.state.assign(numbers)
+    for seed, values in zip(seeds, state["random"], strict=True):
+        seed.state.assign(values)
     return state["step"], state["history"]
 
 

@@ -165,7 +165,7 @@ def pretrain(
             share=workers.share,
             **options,
         )
-        with preemption:
+        with preemption, workers.together():
             done = objective.fit(
                 workers.distribute(batches),
                 epochs=last_epoch,

@@ -5,6 +5,7 @@ import warnings
 
 from tftransfer import data as sources
 from tftransfer import weights
+from tftransfer.checkpoints import check_save_every
 from tftransfer.data.dataset_batches import is_dataset
 from tftransfer.data.glance import glance
 from tftransfer.data.shares import is_own_share
@@ -40,16 +41,6 @@ def check_arguments(objective, *, epochs, batch_size, resume, save_to, keep, hea
         )
     if health not in (None, "warn", "stop"):
         raise ValueError(f'health is None, "warn" or "stop"; received {health!r}.')
-
-
-def check_save_every(save_every, saving, needed):
-    """Raises a `ValueError` unless `save_every` is None or a number of steps, in a run that saves."""
-    if save_every is None:
-        return
-    if isinstance(save_every, bool) or not isinstance(save_every, numbers.Integral) or save_every < 1:
-        raise ValueError(f"save_every is a number of steps from 1 up, or None; received {save_every!r}.")
-    if not saving:
-        raise ValueError(f"save_every={save_every} needs {needed}: without it no checkpoint is kept.")
 
 
 def check_files(save_to, backbone, workers):

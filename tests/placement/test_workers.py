@@ -1,4 +1,7 @@
-"""MultiWorkerMirrored: two real processes on 127.0.0.1 against one."""
+"""MultiWorkerMirrored: two real processes on 127.0.0.1 against one.
+
+TFTRANSFER_WORKER_KILLS says how many kills pretraining and fine-tuning on two workers have to stand.
+"""
 
 import json
 import os
@@ -12,6 +15,7 @@ import numpy as np
 import pytest
 
 WORKER = Path(__file__).with_name("worker.py")
+KILLS = int(os.environ.get("TFTRANSFER_WORKER_KILLS", "2"))
 LIMIT_S = 240
 
 pytestmark = [
@@ -73,3 +77,28 @@ def test_two_workers_train_as_one(tmp_path, steps):
         np.testing.assert_allclose(first["history"][name], values, atol=1e-5)
     for worker in (first, second):
         np.testing.assert_allclose(worker["predicted"], alone["predicted"], atol=1e-5)
+
+
+def run_script(name, *arguments, limit_s=LIMIT_S):
+    """What a script of this folder says, which must end well."""
+    environment = {**os.environ, "KERAS_BACKEND": "tensorflow", "TF_CPP_MIN_LOG_LEVEL": "2"}
+    environment["PYTHONPATH"] = os.pathsep.join([str(WORKER.parents[2]), environment.get("PYTHONPATH", "")])
+    command = [sys.executable, str(WORKER.with_name(name)), *map(str, arguments)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=limit_s)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-6000:]
+    print(done.stdout)
+    return done.stdout
+
+
+@pytest.mark.timeout(2 * LIMIT_S + 40 * KILLS)
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="fork and kill -9 are POSIX")
+@pytest.mark.parametrize("kind", ["pretrain", "finetune"])
+def test_runs_of_two_workers_equal_one_process_and_stand_kills(tmp_path, kind):
+    said = run_script("worker_runs.py", tmp_path, kind, KILLS, limit_s=2 * LIMIT_S + 40 * KILLS)
+    assert "two workers as one process" in said and f"{KILLS} kills" in said
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="fork and kill -9 are POSIX")
+def test_what_is_wrong_with_one_worker_is_said_by_all(tmp_path):
+    said = run_script("worker_faults.py", tmp_path, limit_s=2 * LIMIT_S)
+    assert "saved and ended with status 143" in said and "one worker killed" in said

@@ -142,14 +142,14 @@ def tensorflow_batches(
     def batch(epoch, step, piece=None):
         first = step * batch_size
         last = first + rows if even else tf.minimum(first + batch_size, size)
-        if piece is not None:
-            first, last = rows_of_piece(first, last, piece, pieces)
+        begin, end = (first, last) if piece is None else rows_of_piece(first, last, piece, pieces)
         if shuffle:
             places = tf.range(first, last)
             places = tf.random.experimental.index_shuffle(places, seed=(seed, epoch), max_index=size - 1)
+            places = places[begin - first : end - first]
             part = tf.nest.map_structure(lambda t: tf.gather(t, places), tensors)
         else:
-            part = tf.nest.map_structure(lambda t: t[first:last], tensors)
+            part = tf.nest.map_structure(lambda t: t[begin:end], tensors)
         if alike:
             part = tf.nest.map_structure(lambda t: tf.ensure_shape(t, (rows // pieces, *t.shape[1:])), part)
         return as_element(map_features(tensor_to_float, part) if scale else part)

@@ -84,13 +84,13 @@ def is_one_hot(data):
     return len(shape) == 1 + batched and shape[-1] is not None and shape[-1] > 1
 
 
-def count_steps(data, *, batch_size, input_shape):
+def count_steps(data, *, batch_size, input_shape, share=None):
     """Batches in a pass over the data; counted in one pass where a `tf.data.Dataset` does not know.
 
     Raises:
         ValueError: for a dataset without end.
     """
-    shape = {"batch_size": batch_size, "input_shape": input_shape}
+    shape = {"batch_size": batch_size, "input_shape": input_shape, "share": share}
     steps = data_module.steps_per_epoch(data, **shape)
     if steps is None and int(data.cardinality()) == -1:  # endless
         raise ValueError(

@@ -21,6 +21,7 @@ from tftransfer.finetuning.state import RunState, StageCheckpoint
 from tftransfer.finetuning.streams import Features
 from tftransfer.finetuning.summary import stage_summary
 from tftransfer.finetuning.targets import VALIDATION_BATCH
+from tftransfer.preemption import Preemption
 
 __all__ = ["Run"]
 
@@ -41,6 +42,7 @@ class Run:
         accumulation,
         monitor,
         resume,
+        save_every,
         caching,
     ):
         self.task, self.targets, self.policy, self.steps = task, targets, policy, steps
@@ -52,9 +54,11 @@ class Run:
         self.history = keras.callbacks.History()
         self.history.epoch, self.history.history, self.history.stages = [], {}, []
         self.caching = caching  # of what the frozen part made of data and validation data
-        self.state = None
+        self.state, workers = None, targets.workers
+        self.preemption = Preemption(workers, enabled=resume is not False)
         if resume is not False:
-            self.state = RunState(resume, task, self._settings(), self.say)
+            saving = {"workers": workers, "save_every": save_every, "preemption": self.preemption}
+            self.state = RunState(resume, task, self._settings(), self.say, **saving)
         self.best = None
         if targets.validation is not None:
             self.best = best_epoch(monitor, targets.metrics(), self.state and self.state.save_best)
@@ -141,7 +145,7 @@ class Run:
             watching = [*self.callbacks, stop_on_bad_loss(stage.name, rate)]
             watching += [] if self.best is None else [self.best]
             watching += [] if checkpoint is None else [checkpoint]
-            seconds = self._fit(model, data, start, first + stage.epochs, watching)
+            seconds = self._fit(model, data, start, range(first, first + stage.epochs), watching)
             if seconds is not None:
                 paces[pace] = seconds
             if checkpoint is not None:
@@ -187,29 +191,14 @@ class Run:
 
     def _place(self, number, found, applied):
         """Where the stage begins or goes on: its first epoch, the steps of the run that are done, its checkpoint."""
-        first = len(self.history.epoch)
         if self.state is None:
+            first = len(self.history.epoch)
             return first, first * self.steps, None
         place = {"stage": number, "steps_per_epoch": self.steps, "multipliers": applied.multipliers}
-        if found is None:
-            checkpoint = self.state.checkpoint(**place, first_epoch=first, stages=self.history.stages)
-            checkpoint.step = first * self.steps
-            checkpoint.past = {name: list(values) for name, values in self.history.history.items()}
-            if self.best is not None and self.best.epoch is not None:
-                self.state.save_best(self.best)  # with what the stage has added to the task
-            checkpoint.save()
-            return first, checkpoint.step, checkpoint
-        checkpoint = self.state.checkpoint(**place, first_epoch=found["first_epoch"], stages=found["stages"])
-        checkpoint.restore()
-        self.history.history = {name: list(values) for name, values in checkpoint.past.items()}
-        self.history.epoch = list(range(checkpoint.step // self.steps))
-        self.history.stages = list(found["stages"])
-        if self.best is not None:
-            self.state.load_best(self.best)
-        return found["first_epoch"], checkpoint.step, checkpoint
+        return self.state.place(place, found, self.history, self.best)
 
-    def _fit(self, model, data, start, last, watching):
-        """Fits from a step of the run to the end of an epoch of it, and appends to the history.
+    def _fit(self, model, data, start, epochs, watching):
+        """Fits from a step of the run to the end of these epochs of it, and appends to the history.
 
         Returns:
             Seconds an epoch, or None where they were not measured.
@@ -219,12 +208,13 @@ class Run:
         if isinstance(watching[-1], StageCheckpoint):
             watching[-1].whole_epochs = whole
             watching[-1].own = lambda: [pair for average in self.averages for pair in average.own]
-        calls = list(calls_left(start, self.steps, last))
+        calls = list(calls_left(start, self.steps, epochs.stop))
         for average in [] if calls else self.averages:  # the run was cut after the last epoch
             average.put_in(self.task)
         for step, until, steps in calls:
             if model is self.task:
-                batches = targets.training(training, self.shape, start=step)
+                begun = epochs.start * self.steps
+                batches = targets.training(training, self.shape, start=step, begun=begun)
             else:
                 batches, steps = training.training(
                     batch_size=targets.batch_size,
@@ -238,16 +228,17 @@ class Run:
             heard = [*watching, pace]
             if model is not self.task:
                 heard = features.callbacks_of(self.task, model, heard, self.verbose, until, steps)
-            fitted = model.fit(
-                batches,
-                validation_data=self._validation(validation),
-                steps_per_epoch=steps,
-                initial_epoch=step // self.steps,
-                epochs=until,
-                callbacks=heard,
-                shuffle=False,  # the batches are shuffled already
-                verbose=self.verbose,
-            )
+            with self.preemption, targets.workers.together():
+                fitted = model.fit(
+                    batches,
+                    validation_data=self._validation(validation),
+                    steps_per_epoch=steps,
+                    initial_epoch=step // self.steps,
+                    epochs=until,
+                    callbacks=heard,
+                    shuffle=False,  # the batches are shuffled already
+                    verbose=self.verbose,
+                )
             for name, values in fitted.history.items():
                 self.history.history.setdefault(name, []).extend(values)
             self.history.epoch.extend(fitted.epoch)
@@ -255,7 +246,7 @@ class Run:
                 seconds = pace.seconds_per_step * steps
             if model.stop_training:  # a callback asked for it
                 break
-            if until < last:
+            if until < epochs.stop:
                 for average in self.averages:
                     average.take_out()
         return seconds

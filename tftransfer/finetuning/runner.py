@@ -1,12 +1,17 @@
 """finetune(): runs the stages of a policy, each freshly compiled, as one continuous history."""
 
+from tftransfer import placement
+from tftransfer.checkpoints import check_save_every
+from tftransfer.data.glance import glance
 from tftransfer.finetuning.accumulation import accumulation_of
 from tftransfer.finetuning.caching import Caching
 from tftransfer.finetuning.checks import check_data, check_policy, check_task, count_steps
 from tftransfer.finetuning.heads import build_head
+from tftransfer.finetuning.resuming import settings_of
 from tftransfer.finetuning.ridge import check_head
 from tftransfer.finetuning.run import Run
 from tftransfer.finetuning.targets import Targets
+from tftransfer.weights.files import check_folder
 
 __all__ = ["finetune"]
 
@@ -31,6 +36,7 @@ def finetune(
     cache="auto",
     cache_dtype="float32",
     augmentation_draws=None,
+    save_every=None,
 ):
     """Fine-tunes a task on labelled data, stage by stage.
 
@@ -40,6 +46,10 @@ def finetune(
     With `validation_data` the weights of the best epoch over *all* stages are put back at the end. While the
     whole backbone is frozen its embeddings are computed once and the head is trained on these: same result,
     sooner.
+
+    On several machines (`placement.strategy("multi_worker")`) each worker calls this with the same arguments and reads
+    its rows of each batch; the chief alone writes files and speaks. What one of them lacks is said by all before the
+    first step.
 
     What it does can be done by hand: set `trainable`, `compile`, `fit`. Which variables move, the policy
     alone decides, whatever `trainable` flags were set before; afterwards these are put back as they were. The
@@ -88,6 +98,8 @@ def finetune(
         augmentation_draws: None: where examples are augmented, or dropout is at work in the frozen part, that
             runs in every step. A number K: K draws of each example are computed once, and epoch e trains on
             draw `e % K`.
+        save_every: steps between two states on disk; None saves twice a minute. With `resume`, a SIGTERM (a machine
+            that is about to be taken away) saves at once and ends the program with status 143.
 
     Returns:
         A `keras.callbacks.History` with the epochs of all stages numbered on, and the attributes `stages` (a
@@ -95,8 +107,8 @@ def finetune(
 
     Raises:
         ValueError: before any step, for data that do not fit the task, an argument that makes no sense for it,
-            a pattern that is found in no variable path, or a stage that would train nothing; later, when the
-            loss is no longer a finite number.
+            a pattern that is found in no variable path, a stage that would train nothing, or workers that differ
+            in data or settings; later, when the loss is no longer a finite number.
         OSError: when the folder of features cannot be written, or the disk is full.
 
     Example:
@@ -110,13 +122,22 @@ def finetune(
     """
     caching = Caching.of(cache, dtype=cache_dtype, draws=augmentation_draws, seed=seed)
     check_task(task)
-    check_data(task, data)
+    workers = placement.workers_of(task)
+    verbose = verbose if workers.is_chief else 0
+    check_save_every(save_every, resume is not False, "resume")
+    with workers.agree() as common:
+        check_data(task, data)
+        if validation_data is not None:
+            check_data(task, validation_data, training=False)
+        if workers.is_chief and resume not in (True, False):
+            check_folder(resume)
+        if workers.count > 1:
+            common["the data"] = glance(data)
+            common["the validation data"] = None if validation_data is None else glance(validation_data)
     build_head(task, data)
     policy = check_policy(policy, task)
     if any(stage.init == "ridge" for stage in policy):
         check_head(task)
-    if validation_data is not None:
-        check_data(task, validation_data, training=False)
     targets = Targets(
         task,
         data,
@@ -126,9 +147,13 @@ def finetune(
         class_weight=class_weight,
         label_smoothing=label_smoothing,
         mixing=mixing,
+        workers=workers,
     )
     shape = task.backbone.input_shape[1:]
-    steps = count_steps(data, batch_size=batch_size, input_shape=shape)
+    with workers.agree() as common:
+        steps = count_steps(data, batch_size=batch_size, input_shape=shape, share=workers.share)
+        settings = {"batch_size": batch_size, "steps_per_epoch": steps, "seed": seed, **targets.settings()}
+        common["the settings"] = settings_of(policy, optimizer, **settings)
     accumulation = accumulation_of(
         accumulate, optimizer, data, batch_size=batch_size, steps=steps, input_shape=shape
     )
@@ -143,6 +168,7 @@ def finetune(
         accumulation=accumulation,
         monitor=monitor,
         resume=resume,
+        save_every=save_every,
         caching=caching,
     )
     try:

@@ -98,6 +98,37 @@ class RunState:
         made.set_model(self.task)
         return made
 
+    def place(self, place, found, history, best):
+        """Where a stage begins or goes on.
+
+        Args:
+            place: what to find it by again (JSON).
+            found: the state that it goes on from, or None.
+            history: the run's history, which is put back.
+            best: the run's `BestEpoch`, put back as well, or None.
+
+        Returns:
+            `(first epoch, steps of the run that are done, checkpoint)`.
+        """
+        steps = place["steps_per_epoch"]
+        if found is None:
+            first = len(history.epoch)
+            checkpoint = self.checkpoint(**place, first_epoch=first, stages=history.stages)
+            checkpoint.step = first * steps
+            checkpoint.past = {name: list(values) for name, values in history.history.items()}
+            if best is not None and best.epoch is not None:
+                self.save_best(best)  # with what the stage has added to the task
+            checkpoint.save()
+            return first, checkpoint.step, checkpoint
+        checkpoint = self.checkpoint(**place, first_epoch=found["first_epoch"], stages=found["stages"])
+        checkpoint.restore()
+        history.history = {name: list(values) for name, values in checkpoint.past.items()}
+        history.epoch = list(range(checkpoint.step // steps))
+        history.stages = list(found["stages"])
+        if best is not None:
+            self.load_best(best)
+        return found["first_epoch"], checkpoint.step, checkpoint
+
     def save_best(self, best):
         """Writes the weights of the best epoch; given to `BestEpoch`."""
         kept = {"epoch": best.epoch, "value": best.value, "score": best.score}

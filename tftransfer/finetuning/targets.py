@@ -3,8 +3,10 @@
 import keras
 
 from tftransfer import data as data_module
+from tftransfer import placement
 from tftransfer.data.dataset_batches import columns_of, is_dataset
 from tftransfer.data.mixing import mixed
+from tftransfer.data.shares import sliced
 from tftransfer.data.weighting import weighted
 from tftransfer.finetuning.checks import is_one_hot
 from tftransfer.finetuning.class_weights import class_weights
@@ -39,7 +41,9 @@ class Targets:
         class_weight=None,
         label_smoothing=0.0,
         mixing=None,
+        workers=None,
     ):
+        self.workers = workers or placement.Workers()
         self.task, self.data, self.validation = task, data, validation
         self.batch_size, self.seed = batch_size, seed
         self.label_smoothing, self.mixing = label_smoothing, mixing
@@ -72,21 +76,25 @@ class Targets:
         """Fresh metrics."""
         return self.task.default_metrics(one_hot=self.one_hot)
 
-    def training(self, data, shape, start=0):
+    def training(self, data, shape, start=0, begun=0):
         """Batches without end: one pipeline for all epochs of a stage, its order fixed by the seed.
 
         Args:
             data: `self.data`, or features in the place of its examples.
             shape: shape of one example, or None.
             start: steps of the run that are done.
+            begun: steps that were done when the stage began: a `tf.data.Dataset` starts with it, an array goes on.
         """
-        start = 0 if is_dataset(data) else start
+        start = start - begun if is_dataset(data) else start
+        share = self.workers.share
         options = {"shuffle": True, "repeat": True, "start": start, "seed": self.seed, "input_shape": shape}
+        options |= {"share": share if self.mixing is None else None}
         batches = data_module.batches(data, batch_size=self.batch_size, scale=self.scale, **options)
-        if self.mixing is None:
-            return batches
-        options = {"num_classes": self.classes, "class_weight": self.class_weight, "seed": self.seed}
-        return mixed(batches, self.mixing, start=start, **options)
+        if self.mixing is not None:
+            options = {"num_classes": self.classes, "class_weight": self.class_weight, "seed": self.seed}
+            batches = mixed(batches, self.mixing, start=start, **options)
+            batches = batches if share is None else sliced(batches, share)  # mixed with the whole batch
+        return self.workers.distribute(batches)
 
     def validating(self, data, shape):
         """Batches of validation data, with labels as those of training."""

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import re
 import tempfile
 import zlib
 from pathlib import Path
@@ -141,6 +142,38 @@ class Workers:
                         f"The workers differ in {what}. {self.name(0)} has {value}; {self.name(index)} has "
                         f"{theirs['record'].get(what)}. Give every worker the same, and start all of them again."
                     )
+
+    @contextlib.contextmanager
+    def together(self):
+        """A block in which the workers compute together: one that is lost ends the others by a clear error.
+
+        Raises:
+            ConnectionError: when a worker no longer answers.
+        """
+        if self.count == 1:
+            yield
+            return
+        import tensorflow as tf
+
+        errors = tf.errors
+        lost = (
+            errors.UnavailableError,
+            errors.AbortedError,
+            errors.CancelledError,
+            errors.DeadlineExceededError,
+        )
+        try:
+            yield
+        except lost as error:
+            text = str(error)
+            text = text[max(text.find("Collective ops"), 0) :][:400]
+            tasks = {int(number) for number in re.findall(r"task:(\d+)", text)} - {self.index}
+            names = [self.name(task) for task in sorted(tasks) if task < self.count]
+            raise ConnectionError(
+                f"{self.name()}: a worker was lost, by TensorFlow's words {' or '.join(names) or 'one of the others'}. "
+                "See what the log of each says. End all workers and start all of them again: with resume they go on "
+                f"from the chief's last checkpoint. TensorFlow says: {text}"
+            ) from error
 
     def fetch(self, path):
         """Where this worker reads a file of the chief, as it is now: the path itself on the chief, else a private copy.

@@ -129,6 +129,20 @@ def check_writable(path):
     'encoder.weights.h5'
     """
     path = check_name(path)
+    check_folder(path)
+    return path
+
+
+def check_folder(path):
+    """Raises an `OSError` unless a file could be written at a path; missing parent folders are created.
+
+    Args:
+        path: where a file shall be written.
+
+    Example:
+
+    >>> check_folder(tempfile.mkdtemp() + "/run.h5")
+    """
     folder = Path(os.path.realpath(path)).parent
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -139,7 +153,6 @@ def check_writable(path):
             f"Cannot write {str(path)!r}: {error.strerror or error}. Choose a folder that can be written."
         )
         raise OSError(error.errno, reason) from error
-    return path
 
 
 def _prefix(target):
