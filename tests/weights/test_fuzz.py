@@ -11,9 +11,9 @@ from tftransfer.weights import load_backbone, probe, save_backbone, transfer_wei
 from tftransfer.weights.seal import MAGIC, add_seal
 
 NUMBERS = [0, 1, 96, 800, 2**31, 2**32 - 1, 2**63 - 1, 2**64 - 1]
-FILES = 10_000  # of the slow test, together
+FILES = int(os.environ.get("TFTRANSFER_FUZZ", "2000"))  # of the slow test, together; 10,000 take minutes
 # of them without a seal that tells of the damage: each of these takes a process of its own, a third of a second
-UNSEALED = int(os.environ.get("TFTRANSFER_FUZZ_UNSEALED", "200"))
+UNSEALED = int(os.environ.get("TFTRANSFER_FUZZ_UNSEALED", "50"))
 SECONDS = 10.0  # until a file counts as one that hangs
 
 
@@ -130,7 +130,7 @@ def test_damage_that_no_seal_tells_of(tmp_path, monkeypatch, name):
 @pytest.mark.slow
 @pytest.mark.timeout(120 + 2 * UNSEALED)
 @pytest.mark.filterwarnings("ignore:You are saving your model as an HDF5 file")
-def test_ten_thousand_damaged_files(tmp_path, monkeypatch, capsys):
+def test_thousands_of_damaged_files(tmp_path, monkeypatch, capsys):
     """TFTRANSFER_FUZZ_UNSEALED says how many of them are read to the end."""
     monkeypatch.setattr(probe, "SECONDS", SECONDS)
     half, tenth = UNSEALED // 2, UNSEALED // 10
