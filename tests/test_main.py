@@ -52,6 +52,25 @@ def test_pretrain_writes_a_file_that_says_what_it_is(run, capsys):
         assert word in out
 
 
+def test_pictures(tmp_path, capsys):
+    arguments = [
+        "--data",
+        "digits",
+        "--objective",
+        "variational_autoencoder",
+        "--backbone",
+        "mlp(units=(4,))",
+    ]
+    arguments += ["--epochs", "1", "--batch-size", "500", "--out", str(tmp_path / "a.weights.h5")]
+    assert main(["pretrain", *arguments, "--pictures", str(tmp_path / "pictures")]) == 0
+    out = capsys.readouterr().out
+    names = sorted(path.name for path in (tmp_path / "pictures").iterdir())
+    assert names == ["embeddings.png", "history.png", "reconstructions.png", "samples.png"]
+    assert all(name in out for name in names)
+    compile(python_in(out), "printed", "exec")
+    assert "tt.evaluation.gallery(objective, examples, " in out
+
+
 def test_finetune_writes_a_model(run):
     model = keras.models.load_model(run / "classifier.keras")
     assert model.num_classes == 10 and model(np.zeros((2, 8, 8, 1))).shape == (2, 10)

@@ -73,6 +73,7 @@ def _parser():
     sub.add_argument("--epochs", type=int, default=100, help="passes over the data")
     sub.add_argument("--out", required=True, help="the file to write, *.weights.h5")
     sub.add_argument("--resume", action="store_true", help="continue an interrupted run")
+    sub.add_argument("--pictures", help="folder for pictures: views, reconstructions, samples, a map, curves")
     common(sub, 256)
 
     sub = command("finetune", _finetune, "Fine-tune a saved backbone on labelled data.")
@@ -133,13 +134,15 @@ def _pretrain(options):
         f"with tt.placement.strategy({options.strategy!r}).scope():",
         f"    backbone = {specs.call_text('tt.backbones', build_backbone, shape_text, **backbone_options)}",
         f"    objective = {specs.call_text('tt.objectives', build_objective, 'backbone', **objective_options)}",
-        f"tt.pretrain(objective, examples, epochs={options.epochs}, batch_size={options.batch_size}, "
+        f"{'history = ' if options.pictures else ''}tt.pretrain(objective, examples, epochs={options.epochs}, batch_size={options.batch_size}, "
         f"save_to={options.out!r}, {'resume=True, ' if options.resume else ''}seed={options.seed})",
+        *[f"tt.evaluation.gallery(objective, examples, {options.pictures!r}, history=history)"]
+        * bool(options.pictures),
     )
     keras.utils.set_random_seed(options.seed)
     with tt.placement.strategy(options.strategy).scope():
         objective = build_objective(build_backbone(shape, **backbone_options), **objective_options)
-    tt.pretrain(
+    history = tt.pretrain(
         objective,
         examples,
         epochs=options.epochs,
@@ -148,6 +151,9 @@ def _pretrain(options):
         resume=options.resume,
         seed=options.seed,
     )
+    if options.pictures:
+        for path in tt.evaluation.gallery(objective, examples, options.pictures, history=history):
+            print(f"Picture  {path}")
 
 
 def _finetune(options):

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from tftransfer import backbones, data, layers, objectives
-from tftransfer.evaluation import pictures, reconstructions_figure, views_figure
+from tftransfer.evaluation import pictures, reconstructions_figure, samples_figure, views_figure
 
 X = np.random.default_rng(0).random((12, 8, 8, 1)).astype("float32")
 
@@ -81,6 +81,56 @@ def test_normalized_targets_come_back_as_pixels(monkeypatch):
     np.testing.assert_allclose(images[2], images[0], atol=1e-4)
 
 
+def test_simmim_keeps_the_visible_and_fills_its_squares():
+    objective = objectives.SimMIM(backbones.cnn((8, 8, 1), filters=(4,)), mask_ratio=0.5, mask_size=2)
+    names, (original, visible, filled) = grid(reconstructions_figure(objective, X))
+    assert names == ["input", "visible", "filled in"]
+    hidden = np.all(np.isclose(visible, pictures._HIDDEN), axis=-1)
+    assert hidden.mean() == 0.5
+    np.testing.assert_allclose(filled[~hidden], original[~hidden], atol=1e-6)
+    assert np.abs(filled[hidden] - original[hidden]).max() > 0.01
+
+
+def test_a_variational_autoencoder_and_a_bigan_draw_from_codes():
+    cnn = backbones.cnn((8, 8, 1), filters=(4,))
+    objective = objectives.VariationalAutoencoder(cnn, latent_width=4)
+    names, images = grid(reconstructions_figure(objective, X))
+    assert names == ["input", "reconstruction"]
+    expected = keras.ops.convert_to_numpy(objective(X[:10], training=False)["location"])
+    np.testing.assert_allclose(images[1][..., :1], expected, atol=1e-5)
+    objective = objectives.BiGAN(cnn, latent_width=4)
+    names, images = grid(reconstructions_figure(objective, X))
+    assert names == ["input", "from its code"] and np.ptp(images[1]) > 0
+
+
+def test_next_patches_are_said_from_the_true_ones_before_them(monkeypatch):
+    causal = backbones.vit((8, 8, 1), patch_size=2, width=16, depth=1, num_heads=2, causal=True)
+    objective = objectives.NextPatchPrediction(causal)
+
+    def perfect(inputs, training):
+        outputs = objectives.NextPatchPrediction.call(objective, inputs, training)
+        following = keras.ops.roll(outputs["patches"], -1, axis=1)
+        return {**outputs, "prediction": following}
+
+    assert np.abs(np.diff(grid(reconstructions_figure(objective, X))[1], axis=0)).max() > 0.01
+    monkeypatch.setattr(objective, "call", perfect)
+    names, images = grid(reconstructions_figure(objective, X))
+    assert names == ["input", "predicted"]
+    np.testing.assert_allclose(images[1], images[0], atol=1e-4)
+
+
+@pytest.mark.parametrize("cls", [objectives.VariationalAutoencoder, objectives.GAN, objectives.BiGAN])
+def test_samples_are_the_objective_s_and_looking_changes_no_later_ones(cls):
+    objective = cls(backbones.cnn((8, 8, 1), filters=(4,)), latent_width=4)
+    first, second = (samples_figure(objective, count=7, columns=3) for _ in range(2))
+    images, again = (np.array([axes.images[0].get_array() for axes in f.axes]) for f in (first, second))
+    assert images.shape[0] == 9 and np.ptp(images[0] - images[1]) > 0
+    np.testing.assert_array_equal(images, again)
+    sampled = keras.ops.convert_to_numpy(objective.sample(7))
+    np.testing.assert_allclose(images[:7, ..., :1], sampled, atol=1e-6)
+    assert (images[7:] == 1).all()  # blank
+
+
 def test_looking_at_reconstructions_changes_no_training():
     objective = objectives.MaskedAutoencoder(vit(), seed=4)
     variables = [keras.ops.convert_to_numpy(v) for v in objective.variables]
@@ -114,6 +164,12 @@ def test_clear_errors():
         lambda: reconstructions_figure(objectives.SimCLR(vit()), X),
         lambda: reconstructions_figure(objectives.MaskedAutoencoder(vit()), X[:, :4]),
         lambda: reconstructions_figure(flat, X.reshape(12, 64)),
+        lambda: samples_figure(objectives.MaskedAutoencoder(vit())),
+        lambda: samples_figure(objectives.GAN(backbones.mlp((8,), units=(4,)))),
+        lambda: samples_figure(objectives.GAN(backbones.cnn((8, 8, 1), filters=(4,))), count=0),
+        lambda: reconstructions_figure(
+            objectives.MaskedAutoencoder(backbones.table_transformer((4,), width=8, num_heads=2)), X
+        ),
     ):
         with pytest.raises(ValueError, match=r"\."):
             call()

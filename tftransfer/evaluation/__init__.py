@@ -7,9 +7,10 @@ from tftransfer.evaluation.cross_validation import CrossValidation, cross_valida
 from tftransfer.evaluation.curves import history_figure
 from tftransfer.evaluation.embedding_map import embedding_figure
 from tftransfer.evaluation.evaluate import evaluate
+from tftransfer.evaluation.gallery import gallery
 from tftransfer.evaluation.health import Health, alignment, uniformity
 from tftransfer.evaluation.intervals import Interval, mean_interval, paired_interval
-from tftransfer.evaluation.pictures import reconstructions_figure, views_figure
+from tftransfer.evaluation.pictures import reconstructions_figure, samples_figure, views_figure
 from tftransfer.evaluation.probes import Probe, embed, knn_accuracy, ridge_accuracy
 from tftransfer.evaluation.regression import RegressionReport
 from tftransfer.evaluation.report import Report
@@ -31,6 +32,7 @@ __all__ = [
     "embedding_figure",
     "evaluate",
     "expected_calibration_error",
+    "gallery",
     "history_figure",
     "knn_accuracy",
     "mean_interval",
@@ -38,6 +40,7 @@ __all__ = [
     "reconstructions_figure",
     "reliability",
     "ridge_accuracy",
+    "samples_figure",
     "uniformity",
     "views_figure",
 ]

@@ -1,4 +1,4 @@
-"""Pictures of what a model sees and draws: augmented views, reconstructions."""
+"""Pictures of what a model sees and draws: augmented views, reconstructions, fills, samples."""
 
 import keras
 import numpy as np
@@ -6,7 +6,14 @@ import numpy as np
 from tftransfer import data as sources
 from tftransfer.evaluation.saving import Drawing
 from tftransfer.layers import patchify, random_states_kept, unpatchify
-from tftransfer.objectives import Autoencoder, MaskedAutoencoder
+from tftransfer.objectives import (
+    Autoencoder,
+    BiGAN,
+    MaskedAutoencoder,
+    NextPatchPrediction,
+    SimMIM,
+    VariationalAutoencoder,
+)
 
 _HIDDEN = (0.66, 0.75, 0.86)  # colour of a patch that the encoder does not see
 
@@ -57,16 +64,18 @@ def views_figure(augmentation, pictures, *, views=4, count=10, path=None):
 
 
 def reconstructions_figure(objective, pictures, *, count=10, path=None):
-    """Shows what an autoencoder makes of some pictures: its input, what it saw of it, and what it drew.
+    """Shows what an objective draws of some pictures: its input, what it saw of it, and what it made of that.
 
-    Of an `Autoencoder`: input, corrupted input (with noise), reconstruction. Of a `MaskedAutoencoder`: input,
-    the patches it saw, and these with the hidden ones filled in. With `normalize_targets` it has learned each
-    patch less its mean and divided by its deviation: both are put back *from the original*, so that the
-    shapes within a patch are the model's and its brightness and contrast are not; the title says so. The
-    objective's random numbers are put back, so that looking changes no later run.
+    Of an `Autoencoder` and a `VariationalAutoencoder`: input, corrupted input (with noise), reconstruction. Of a
+    `BiGAN`: what its generator makes of a picture's code. Of a `MaskedAutoencoder` and a `SimMIM`: input, what it saw,
+    and that with the hidden places filled in. Of a `NextPatchPrediction`: each patch as it was predicted
+    from the true ones before it. With `normalize_targets` a model has learned each patch less its mean and divided by
+    its deviation: both are put back *from the original*, so that the shapes within a patch are the model's and its
+    brightness and contrast are not; the title says so. The objective's random numbers are put back, so that
+    looking changes no later run.
 
     Args:
-        objective: An `objectives.Autoencoder` or `objectives.MaskedAutoencoder` that reads pictures.
+        objective: One of those objectives, over pictures.
         pictures: Array (n, height, width, channels), `(x, y)`, `Examples` or `tf.data.Dataset`, best ones
             that were not trained on.
         count: The first so many pictures are shown.
@@ -87,50 +96,147 @@ def reconstructions_figure(objective, pictures, *, count=10, path=None):
     >>> [axes.get_ylabel() for axes in figure.axes if axes.get_ylabel()]
     ['input', 'visible', 'filled in']
     """
-    if not isinstance(objective, (Autoencoder, MaskedAutoencoder)):
+    if not reconstructs(objective):
         raise ValueError(
-            f"Pictures are reconstructed by an Autoencoder or a MaskedAutoencoder; received "
-            f"{type(objective).__name__}."
+            f"Pictures are reconstructed by {', '.join(cls.__name__ for cls in _ROWS)} over pictures; received "
+            f"{type(objective).__name__} over {getattr(objective, 'backbone', objective)}."
         )
     x = _first(pictures, count, objective.backbone)
     title = f"Reconstructions by {type(objective).__name__}"
+    if getattr(objective, "normalize_targets", False):
+        title += "\nbrightness and contrast of each drawn patch are the original's"
     with random_states_kept(objective):
-        if isinstance(objective, MaskedAutoencoder):
-            rows = _masked_rows(objective, x)
-            if objective.normalize_targets:
-                title += "\nbrightness and contrast of each hidden patch are the original's"
-        else:
-            rows = _autoencoder_rows(objective, x)
-    return _grid(rows, title, path)
+        rows = _rows_of(objective)(objective, x)
+    return _grid([("input", x), *rows], title, path)
+
+
+def samples_figure(objective, *, count=40, columns=10, path=None):
+    """Shows examples that a generative objective makes out of noise.
+
+    Their variety is worth as much as their looks: a generator that makes a few pictures only has collapsed, whatever
+    its loss. The objective's random numbers are put back, so that looking changes no later run, and two looks
+    at one state show the same pictures.
+
+    Args:
+        objective: An objective over pictures with a method `sample(count)`: `VariationalAutoencoder`, `GAN`, `BiGAN`.
+        count: How many pictures.
+        columns: Pictures a row.
+        path: Where to save the figure as well, atomically; its ending names the format.
+
+    Returns:
+        The `matplotlib.figure.Figure`.
+
+    Raises:
+        ValueError: The objective makes no pictures, or a number is below 1.
+        OSError: `path` cannot be written.
+
+    Example:
+
+    >>> from tftransfer import backbones, objectives
+    >>> figure = samples_figure(objectives.GAN(backbones.cnn((8, 8, 1), filters=(8,)), latent_width=4), count=20)
+    >>> len(figure.axes), figure.get_suptitle()
+    (20, 'Samples of GAN')
+    """
+    if not samples(objective):
+        raise ValueError(
+            f"Samples are made by VariationalAutoencoder, GAN and BiGAN over pictures; received "
+            f"{type(objective).__name__}."
+        )
+    if count < 1 or columns < 1:
+        raise ValueError(f"count and columns are whole numbers from 1 up; received {count} and {columns}.")
+    with random_states_kept(objective):
+        made = _numpy(objective.sample(count))
+    columns = min(columns, count)
+    made = np.concatenate([made, np.ones((-count % columns, *made.shape[1:]), "float32")])
+    rows = [("", made[i : i + columns]) for i in range(0, count, columns)]
+    return _grid(rows, f"Samples of {type(objective).__name__}", path)
+
+
+def reconstructs(objective):
+    """Whether `reconstructions_figure` can show what an objective draws."""
+    shape = getattr(getattr(objective, "backbone", None), "input_shape", ())
+    return _rows_of(objective) is not None and len(shape) == 4
+
+
+def samples(objective):
+    """Whether `samples_figure` can show what an objective makes."""
+    shape = getattr(getattr(objective, "backbone", None), "input_shape", ())
+    return hasattr(objective, "sample") and len(shape) == 4
+
+
+def _rows_of(objective):
+    return next((rows for cls, rows in _ROWS.items() if isinstance(objective, cls)), None)
+
+
+def _numpy(images):
+    return keras.ops.convert_to_numpy(images).astype("float32")
 
 
 def _autoencoder_rows(objective, x):
     corrupted = objective._corrupt(keras.ops.convert_to_tensor(x))
     outputs = objective({"corrupted": corrupted, "target": x}, training=False)
-    rows = [("input", x), ("corrupted", corrupted), ("reconstruction", outputs["reconstruction"])]
-    if not objective.noise:
-        del rows[1]
-    return [(name, keras.ops.convert_to_numpy(images).astype("float32")) for name, images in rows]
+    rows = [("corrupted", _numpy(corrupted)), ("reconstruction", _numpy(outputs["reconstruction"]))]
+    return rows if objective.noise else rows[1:]
+
+
+def _variational_rows(objective, x):
+    outputs = objective(keras.ops.convert_to_tensor(x), training=False)
+    return [("reconstruction", _numpy(outputs["location"]))]
+
+
+def _code_rows(objective, x):
+    code = objective.encode(keras.ops.convert_to_tensor(x), training=False)
+    return [("from its code", _numpy(objective.make(code, training=False)))]
 
 
 def _masked_rows(objective, x):
     outputs = objective(keras.ops.convert_to_tensor(x), training=False)
-    drawn, mask = (
-        keras.ops.convert_to_numpy(outputs[key]).astype("float32") for key in ("prediction", "mask")
+    patches, drawn = _patches(
+        x, outputs["prediction"], objective.targets.patch_size, objective.normalize_targets
     )
-    patches = keras.ops.convert_to_numpy(
-        patchify(keras.ops.convert_to_tensor(x), objective.targets.patch_size)
-    )
-    if objective.normalize_targets:
+    hidden = np.broadcast_to(_numpy(outputs["mask"])[..., None] > 0.5, patches.shape)
+    return _filled(x, _assemble(hidden, x) > 0.5, _assemble(drawn, x))
+
+
+def _square_rows(objective, x):
+    outputs = objective(keras.ops.convert_to_tensor(x), training=False)
+    hidden = np.broadcast_to(_numpy(outputs["mask"]) > 0.5, x.shape)
+    return _filled(x, hidden, _numpy(outputs["prediction"]))
+
+
+def _filled(x, hidden, drawn):
+    return [("visible", np.ma.masked_array(x, hidden)), ("filled in", np.where(hidden, drawn, x))]
+
+
+def _next_patch_rows(objective, x):
+    said = _numpy(objective(keras.ops.convert_to_tensor(x), training=False)["prediction"])
+    said = np.concatenate([said[:, :1], said[:, :-1]], axis=1)  # what was said at t is of patch t + 1
+    patches, drawn = _patches(x, said, objective.patch_size, objective.normalize_targets)
+    drawn[:, 0] = patches[:, 0]  # the first one is given
+    return [("predicted", _assemble(drawn, x))]
+
+
+def _patches(x, drawn, patch_size, normalized):
+    """Patches of the pictures, and drawn ones in the same units: those that were normalised brought back."""
+    patches = _numpy(patchify(keras.ops.convert_to_tensor(x), patch_size))
+    drawn = _numpy(drawn)
+    if normalized:
         drawn = drawn * np.sqrt(patches.var(-1, keepdims=True) + 1e-6) + patches.mean(-1, keepdims=True)
-    hidden = np.broadcast_to(mask[..., None] > 0.5, patches.shape)
+    return patches, drawn
 
-    def assemble(values):
-        values = keras.ops.convert_to_tensor(np.asarray(values, "float32"))
-        return keras.ops.convert_to_numpy(unpatchify(values, x.shape[1:]))
 
-    visible = np.ma.masked_array(x, assemble(hidden) > 0.5)
-    return [("input", x), ("visible", visible), ("filled in", assemble(np.where(hidden, drawn, patches)))]
+def _assemble(patches, x):
+    return _numpy(unpatchify(keras.ops.convert_to_tensor(np.asarray(patches, "float32")), x.shape[1:]))
+
+
+_ROWS = {
+    Autoencoder: _autoencoder_rows,
+    VariationalAutoencoder: _variational_rows,
+    MaskedAutoencoder: _masked_rows,
+    SimMIM: _square_rows,
+    NextPatchPrediction: _next_patch_rows,
+    BiGAN: _code_rows,
+}
 
 
 def _grid(rows, title, path):
