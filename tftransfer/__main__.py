@@ -4,7 +4,7 @@ import argparse
 import os
 import sys
 
-from tftransfer import chosen_data
+from tftransfer import chosen_data, on_workers
 
 _PICTURES = "digits, a TFDS name such as fashion_mnist, a folder of pictures, or an .npz file"
 _DATA = f"{_PICTURES}; or a table (.csv, .tsv)"
@@ -22,7 +22,11 @@ def main(arguments=None):
     options = _parser().parse_args(arguments)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow's start-up notes would bury ours
     try:
-        options.run(options)
+        if getattr(options, "workers", None):
+            on_workers.launch_command(sys.argv[1:] if arguments is None else arguments, options.workers)
+            return 0
+        with on_workers.speaking():
+            options.run(options)
     except (ValueError, OSError, ImportError, FloatingPointError) as error:
         print(f"tftransfer {options.command}: {error}", file=sys.stderr)
         return 2
@@ -55,6 +59,12 @@ def _parser():
         sub.add_argument("--data-dir", help="folder of prepared TFDS data")
         sub.add_argument("--manual-dir", help="folder of the originals that TFDS would otherwise download")
 
+    def several(sub):
+        sub.add_argument("--resume", action="store_true", help="continue an interrupted run")
+        sub.add_argument(
+            "--workers", type=int, help="run as a Ray Train job on so many workers; resumes by itself"
+        )
+
     def common(sub, batch_size):
         sub.add_argument(
             "--batch-size", type=int, default=batch_size, help="examples a step, over all devices"
@@ -72,7 +82,7 @@ def _parser():
     )
     sub.add_argument("--epochs", type=int, default=100, help="passes over the data")
     sub.add_argument("--out", required=True, help="the file to write, *.weights.h5")
-    sub.add_argument("--resume", action="store_true", help="continue an interrupted run")
+    several(sub)
     sub.add_argument("--pictures", help="folder for pictures: views, reconstructions, samples, a map, curves")
     common(sub, 256)
 
@@ -84,6 +94,7 @@ def _parser():
         "--policy", default="linear_probe+full", help="stages, chained: linear_probe(epochs=5)+full"
     )
     sub.add_argument("--out", required=True, help="the file to write, *.keras")
+    several(sub)
     common(sub, 32)
 
     sub = command("evaluate", _evaluate, "Evaluate a fine-tuned model on labelled data.")
@@ -125,22 +136,25 @@ def _pretrain(options):
 
     build_backbone, backbone_options = specs.resolve(options.backbone, tt.backbones)
     build_objective, objective_options = specs.resolve(options.objective, tt.objectives)
+    strategy = tt.placement.strategy(options.strategy)  # first: several workers connect before all else
     examples = chosen_data.load(options)
     shape, examples, shape_text, encoding = chosen_data.read_by_new_backbone(examples)
     _show(
+        f"strategy = tt.placement.strategy({options.strategy!r})",
         f"examples = {chosen_data.load_text(options)}",
         *encoding,
         f"keras.utils.set_random_seed({options.seed})",
-        f"with tt.placement.strategy({options.strategy!r}).scope():",
+        "with strategy.scope():",
         f"    backbone = {specs.call_text('tt.backbones', build_backbone, shape_text, **backbone_options)}",
         f"    objective = {specs.call_text('tt.objectives', build_objective, 'backbone', **objective_options)}",
-        f"{'history = ' if options.pictures else ''}tt.pretrain(objective, examples, epochs={options.epochs}, batch_size={options.batch_size}, "
+        f"{'history = ' if options.pictures else ''}tt.pretrain(objective, examples, epochs={options.epochs}, "
+        f"batch_size={options.batch_size}, "
         f"save_to={options.out!r}, {'resume=True, ' if options.resume else ''}seed={options.seed})",
         *[f"tt.evaluation.gallery(objective, examples, {options.pictures!r}, history=history)"]
         * bool(options.pictures),
     )
     keras.utils.set_random_seed(options.seed)
-    with tt.placement.strategy(options.strategy).scope():
+    with strategy.scope():
         objective = build_objective(build_backbone(shape, **backbone_options), **objective_options)
     history = tt.pretrain(
         objective,
@@ -165,6 +179,7 @@ def _finetune(options):
     if not options.out.endswith(".keras"):
         raise ValueError(f"--out must end in .keras, the whole model; received {options.out!r}.")
     policy = specs.resolve_policy(options.policy)
+    strategy = tt.placement.strategy(options.strategy)
     examples = chosen_data.load(options)
     if not isinstance(examples, tuple) or examples.y is None:
         raise ValueError(f"{options.data} has no labels in memory to fine-tune on. Give labelled data.")
@@ -176,14 +191,17 @@ def _finetune(options):
     )
     encode = "tt.layers.preprocessing_of(task).encode"
     parts = ("examples",) if options.labels else ("examples", "validation")
+    state = options.out.removesuffix(".keras") + ".state.h5" if options.resume else False
     _show(
+        f"strategy = tt.placement.strategy({options.strategy!r})",
         f"examples{'' if options.labels else ', validation'} = {chosen_data.load_text(options)}{few}",
         f"keras.utils.set_random_seed({options.seed})",
-        f"with tt.placement.strategy({options.strategy!r}).scope():",
+        "with strategy.scope():",
         f"    task = tt.tasks.Classifier({options.weights!r}, num_classes={classes})",
         *[f"{part} = {part}.map({encode})" for part in parts if chosen_data.is_table(examples)],
         f"tt.finetune(task, examples, {'' if options.labels else 'validation_data=validation, '}"
-        f"policy={specs.policy_text(options.policy)}, batch_size={options.batch_size}, seed={options.seed})",
+        f"policy={specs.policy_text(options.policy)}, batch_size={options.batch_size}, "
+        f"{f'resume={state!r}, ' if state else ''}seed={options.seed})",
         f"task.save({options.out!r})",
     )
     validation = None
@@ -192,7 +210,7 @@ def _finetune(options):
     else:
         examples, validation = examples.split(0.1, seed=options.seed)
     keras.utils.set_random_seed(options.seed)
-    with tt.placement.strategy(options.strategy).scope():
+    with strategy.scope():
         task = tt.tasks.Classifier(options.weights, num_classes=classes)
     tt.finetune(
         task,
@@ -200,10 +218,14 @@ def _finetune(options):
         validation_data=chosen_data.read_by(task, validation),
         policy=policy,
         batch_size=options.batch_size,
+        resume=state,
         seed=options.seed,
     )
-    with tt.weights.atomic_write(options.out) as temporary:
-        task.save(temporary)
+    workers = tt.placement.workers_of(task)
+    with workers.agree():
+        if workers.is_chief:
+            with tt.weights.atomic_write(options.out) as temporary:
+                task.save(temporary)
     print(f"Saved the model to {options.out}.")
 
 

@@ -71,6 +71,8 @@ def gallery(objective, examples, folder, *, history=None):
 
 def _some(examples, backbone):
     """Some examples in memory, their classes where they have one each, and the names of these."""
+    if isinstance(examples[0] if isinstance(examples, tuple) else examples, dict):
+        raise ValueError("the pictures are of plain examples; received a dict. Give x, an array.")
     if not isinstance(examples, tuple) and not hasattr(examples, "__array__"):
         stream = sources.batches(
             examples, batch_size=_MAPPED, scale=False, input_shape=backbone.input_shape[1:]
@@ -79,8 +81,6 @@ def _some(examples, backbone):
         examples = tuple(np.asarray(part) for part in (batch if isinstance(batch, tuple) else (batch,)))
     pair = examples if isinstance(examples, tuple) else (examples,)
     examples = sources.Examples(*pair[:2], class_names=getattr(examples, "class_names", None))
-    if not isinstance(examples.x, np.ndarray):
-        raise ValueError("the pictures are of plain examples; received a dict. Give x, an array.")
     examples = examples.take(np.arange(min(_MAPPED, examples.size)))
     try:
         classes = examples.classes()
