@@ -207,3 +207,9 @@ def test_a_backbone_of_our_layers_loads_after_importing_weights_alone(saved):
     path = str(saved / "vit.weights.h5")
     done = python(f"from tftransfer.weights import load_backbone; print(load_backbone({path!r}).name)")
     assert done.stdout.strip() == "vit", done.stderr[-2000:]
+
+
+def test_the_package_can_be_sent_to_another_process():
+    import pickle
+
+    assert pickle.loads(pickle.dumps(tftransfer)) is tftransfer

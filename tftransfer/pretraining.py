@@ -12,6 +12,7 @@ from tftransfer.checkpoints import Checkpoint, calls_left
 from tftransfer.evaluation import Health, Probe
 from tftransfer.guards import StopOnBadLoss, warn_of_collapse
 from tftransfer.layers import pool
+from tftransfer.placement.launch import reports
 from tftransfer.preemption import Preemption
 from tftransfer.pretraining_checks import (
     batches_an_epoch,
@@ -146,8 +147,11 @@ def pretrain(
             preemption=preemption,
             workers=workers,
         )
+        told = reports([checkpoint.path], workers=workers, resume=resume)
         start, past = checkpoint.resume(objective, say) if resume else (0, {})
-        watchers.append(checkpoint)
+        watchers += [checkpoint, *told]
+    else:
+        watchers += reports(workers=workers)
 
     if verbose == "auto":
         watchers.append(RunProgress(steps=steps, epochs=epochs, start=start))

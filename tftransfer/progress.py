@@ -2,6 +2,8 @@
 
 import keras
 
+from tftransfer.placement.launch import is_launched
+
 
 class RunProgress(keras.callbacks.Callback):
     """A single bar over all steps of a run: how far, how long still, and the figures of the last whole epoch.
@@ -28,7 +30,10 @@ class RunProgress(keras.callbacks.Callback):
     def on_train_begin(self, logs=None):
         if self._bar is None:
             names = ["loss", "probe_accuracy", "knn_accuracy"]
-            self._bar = keras.utils.Progbar(self.target, stateful_metrics=names, unit_name="step")
+            interval = 10.0 if is_launched() else 0.05  # Ray makes a line of each time it is drawn
+            self._bar = keras.utils.Progbar(
+                self.target, stateful_metrics=names, unit_name="step", interval=interval
+            )
 
     def on_train_batch_end(self, batch, logs=None):
         self.done += 1

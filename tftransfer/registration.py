@@ -44,6 +44,10 @@ class _Package(types.ModuleType):
         if isinstance(value, types.ModuleType):
             register_classes()
 
+    def __reduce__(self):
+        """By its name, when a function that uses it is sent to another process (Ray, Spark, joblib)."""
+        return importlib.import_module, (self.__name__,)
+
 
 class _AfterKeras:
     """A finder that finds `keras` by the others, and registers when its import is done."""

@@ -21,6 +21,7 @@ from tftransfer.finetuning.state import RunState, StageCheckpoint
 from tftransfer.finetuning.streams import Features
 from tftransfer.finetuning.summary import stage_summary
 from tftransfer.finetuning.targets import VALIDATION_BATCH
+from tftransfer.placement.launch import reports
 from tftransfer.preemption import Preemption
 
 __all__ = ["Run"]
@@ -144,7 +145,8 @@ class Run:
         if not over:
             watching = [*self.callbacks, stop_on_bad_loss(stage.name, rate)]
             watching += [] if self.best is None else [self.best]
-            watching += [] if checkpoint is None else [checkpoint]
+            watching += reports(workers=self.targets.workers) if checkpoint is None else []
+            watching += [] if checkpoint is None else [*self.state.reports, checkpoint]
             seconds = self._fit(model, data, start, range(first, first + stage.epochs), watching)
             if seconds is not None:
                 paces[pace] = seconds

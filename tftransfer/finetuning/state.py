@@ -12,6 +12,7 @@ import numpy as np
 from tftransfer.checkpoints import Checkpoint
 from tftransfer.finetuning.freezing import variable_paths
 from tftransfer.placement import Workers
+from tftransfer.placement.launch import reports
 from tftransfer.weights import atomic_write
 from tftransfer.weights.files import reserve
 from tftransfer.weights.hdf5 import open_file
@@ -38,6 +39,7 @@ class RunState:
 
     Attributes:
         found: the state that was found (a dict), or None.
+        reports: callbacks that report to Ray where `placement.launch` started this worker.
     """
 
     def __init__(self, resume, task, settings, say, *, workers=None, save_every=None, preemption=None):
@@ -49,9 +51,9 @@ class RunState:
         self.task, self.settings, self.found = task, settings, None
         self.workers = workers or Workers()
         self.options = {"workers": self.workers, "save_every": save_every, "preemption": preemption}
-        if self.workers.count > 1:
-            paths = (self.path, self.best_path, self.start_path)
-            self.path, self.best_path, self.start_path = map(self.workers.fetch, paths)
+        paths = (self.path, self.best_path, self.start_path)
+        self.reports = reports(paths, workers=self.workers)
+        self.path, self.best_path, self.start_path = map(self.workers.fetch, paths)
         if not self.path.exists():
             for path in (self.best_path, self.start_path) if self.workers.is_chief else ():
                 path.unlink(missing_ok=True)  # of a run whose state was deleted

@@ -7,8 +7,10 @@ from tftransfer.placement.bottleneck import InputReport, input_bottleneck
 from tftransfer.placement.compilation import explain_jit_compile, jit_compile
 from tftransfer.placement.global_batch import BatchPlan, batch_plan
 from tftransfer.placement.jax_strategy import JaxStrategy
+from tftransfer.placement.launch import launch
 from tftransfer.placement.model import PlacedModel
 from tftransfer.placement.normalization import adapt_batch_normalization
+from tftransfer.placement.precision import check_precision
 from tftransfer.placement.replicas import all_gather, per_example, replica_id, replicas, rows_before_and_total
 from tftransfer.placement.scaling import Link, Scaling, gradient_bytes, scaling
 from tftransfer.placement.strategies import strategy
@@ -25,10 +27,12 @@ __all__ = [
     "adapt_batch_normalization",
     "all_gather",
     "batch_plan",
+    "check_precision",
     "explain_jit_compile",
     "gradient_bytes",
     "input_bottleneck",
     "jit_compile",
+    "launch",
     "per_example",
     "replica_id",
     "replicas",
