@@ -1,0 +1,64 @@
+"""What every task promises wherever it runs, for each name in `tasks.__all__`."""
+
+import keras
+import numpy as np
+import pytest
+
+from tftransfer import backbones, placement, tasks
+from tftransfer.layers import RandomView
+
+ALL = [getattr(tasks, name) for name in tasks.__all__ if name != "Task"]
+every = pytest.mark.parametrize("cls", ALL, ids=lambda cls: cls.__name__)
+
+
+def make(cls):
+    keras.utils.set_random_seed(1)
+    view = RandomView(crop_scale=(0.5, 1.0))
+    return cls(backbones.cnn((8, 8, 1), filters=(4, 6)), 3, dropout=0.3, augmentation=view)
+
+
+def examples(task):
+    """19 pictures with labels that the task's own loss takes: 8, 8 and 3, of which a second replica sees one."""
+    random = np.random.default_rng(0)
+    x = random.random((19, 8, 8, 1), "float32")
+    if "Sparse" in type(task.default_loss()).__name__:
+        return x, random.integers(0, 3, 19)
+    return x, random.random((19, *task(x[:1]).shape[1:]), "float32")
+
+
+def train(cls, strategy, **compiled):
+    with strategy.scope():
+        task = make(cls)
+        metrics = task.default_metrics()
+    task.compile("sgd", task.default_loss(), metrics=metrics, **compiled)
+    x, y = examples(task)
+    return task, task.fit(x, y, batch_size=8, epochs=2, shuffle=False, verbose=0).history
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="tf.distribute is TensorFlow's")
+@every
+def test_two_replicas_give_the_weights_of_one_device(cls):
+    """With augmentation and dropout."""
+    one, first = train(cls, placement.strategy("cpu", verbose=False))
+    two, second = train(cls, placement.strategy("mirrored", verbose=False))
+    for mine, its in zip(one.get_weights(), two.get_weights(), strict=True):
+        np.testing.assert_allclose(mine, its, atol=1e-5)
+    for name in first:  # the loss, and the task's metrics
+        np.testing.assert_allclose(first[name], second[name], atol=1e-5)
+    x, _ = examples(one)
+    shown = [task.predict(x, batch_size=8, verbose=0) for task in (one, two)]
+    np.testing.assert_allclose(*shown, atol=1e-5)
+
+
+@pytest.mark.compute
+@every
+def test_xla_compiles_the_whole_step(cls):
+    """The only stand-in for a TPU to be had on a CPU."""
+    before = make(cls).get_weights()
+    task, history = train(cls, placement.strategy("cpu", verbose=False), jit_compile=True)
+    assert np.isfinite(list(history.values())).all()
+    assert all(np.isfinite(w).all() for w in task.get_weights())
+    assert any((one != other).any() for one, other in zip(before, task.get_weights(), strict=True))
+    x, y = examples(task)
+    assert np.isfinite(task.evaluate(x, y, batch_size=19, verbose=0)).all()
+    assert np.isfinite(task.predict(x, batch_size=19, verbose=0)).all()
