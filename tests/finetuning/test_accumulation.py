@@ -147,13 +147,18 @@ def test_averages_that_overwrite_are_refused():
         finetune(build(), table(12), accumulate=2, optimizer=optimizer, verbose=0)
 
 
-def test_several_replicas_are_refused_before_any_step():
+def test_two_replicas_accumulate_as_one_device_does():
+    """Groups that end with the epoch, batches of one example, multipliers, decay, schedules."""
     if keras.backend.backend() != "tensorflow":
         pytest.skip("tf.distribute replicas exist on TensorFlow only")
-    with tt.placement.strategy("mirrored", verbose=False).scope():
-        task = build()
-    before = task.get_weights()
-    with pytest.raises(ValueError, match="does not work on several replicas"):
-        finetune(task, table(16), policy=full(1), accumulate=2, batch_size=4, verbose=0)
-    for one, other in zip(before, task.get_weights(), strict=True):
-        np.testing.assert_array_equal(one, other)
+    weights = []
+    for name in ("cpu", "mirrored"):
+        with tt.placement.strategy(name, verbose=False).scope():
+            task = build()
+            optimizer = keras.optimizers.AdamW(weight_decay=0.1, epsilon=1e-3, global_clipnorm=0.3)
+        policy = linear_probe(1) + layer_decay(0.5, epochs=2, learning_rate=1e-2)
+        options = {"accumulate": 3, "batch_size": 4, "optimizer": optimizer, "cache": False, "verbose": 0}
+        finetune(task, table(21), policy=policy, **options)
+        weights.append(task.get_weights())
+    for one, other in zip(*weights, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-5)

@@ -51,11 +51,44 @@ def test_clipping_and_the_rest_after_the_sum(one_device, mirrored, train, assert
     assert_same(*[train(s, Reconstruction, x, optimizer=optimizer)[0] for s in (one_device, mirrored)])
 
 
-@pytest.mark.parametrize("option", ["gradient_accumulation_steps", "ema_overwrite_frequency"])
-def test_what_replicas_cannot_do_is_refused(mirrored, train, examples, option):
-    def optimizer():
-        return keras.optimizers.Adam(0.01, use_ema=True, **{option: 4})
+@pytest.mark.parametrize(
+    "optimizer",
+    [
+        lambda: keras.optimizers.SGD(0.5, momentum=0.9, global_clipnorm=0.05, gradient_accumulation_steps=2),
+        lambda: keras.optimizers.AdamW(
+            keras.optimizers.schedules.CosineDecay(0.1, 9),
+            weight_decay=0.1,
+            gradient_accumulation_steps=3,
+            use_ema=True,
+            ema_momentum=0.8,
+        ),
+    ],
+    ids=["clipped momentum", "AdamW with averages"],
+)
+def test_accumulated_gradients(one_device, mirrored, train, assert_same, examples, optimizer):
+    """Nine batches make four updates of two and three of three; what is left over waits for its group."""
+    both = [
+        train(s, Reconstruction, examples[0], optimizer=optimizer, epochs=3) for s in (one_device, mirrored)
+    ]
+    assert_same(both[0][0], both[1][0])
+    for one, two in zip(both[0][0].optimizer.variables, both[1][0].optimizer.variables, strict=True):
+        np.testing.assert_allclose(
+            keras.ops.convert_to_numpy(one), keras.ops.convert_to_numpy(two), atol=1e-5
+        )
 
+
+@pytest.mark.parametrize(
+    ("optimizer", "option"),
+    [
+        (lambda: keras.optimizers.Adam(use_ema=True, ema_overwrite_frequency=4), "ema_overwrite_frequency"),
+        (lambda: keras.optimizers.Nadam(gradient_accumulation_steps=4), "gradient_accumulation_steps"),
+        (
+            lambda: keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD(gradient_accumulation_steps=4)),
+            "gradient_accumulation_steps",
+        ),
+    ],
+)
+def test_what_replicas_cannot_do_is_refused(mirrored, train, examples, optimizer, option):
     with pytest.raises(ValueError, match=rf"{option} does not work on several replicas.*{option}=4"):
         train(mirrored, Reconstruction, examples[0], optimizer=optimizer)
 

@@ -87,8 +87,8 @@ def finetune(
         accumulate: batches to an update; None for the `gradient_accumulation_steps` of the optimizer, or 1.
             The same as a `batch_size` so many times larger, in less memory: an epoch's last group may be
             smaller, every example counts the same, and schedules count updates. BatchNormalization still sees
-            batches, and on several replicas it is refused. Batches of a `tf.data.Dataset` of batches count
-            alike, whatever their sizes.
+            batches. Batches of a `tf.data.Dataset` of batches count alike, whatever their sizes. On several
+            replicas it works with optimizers that update each variable for itself (not Nadam, not Muon).
         cache: where the features of what is frozen are kept while a stage trains on them: "auto": in memory
             if they take at most a quarter of what is free, else in temporary files, where there is room and
             they are no larger than eight times the examples; "memory"; "disk"; False: nowhere, so that the
