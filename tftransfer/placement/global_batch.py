@@ -20,7 +20,8 @@ class BatchPlan:
     Attributes:
         batch_size: examples a step, over all replicas together.
         replicas: how many share them.
-        per_replica: examples of one replica, the most that one gets where they do not divide.
+        per_replica: examples of one replica; where they do not divide, the most that one gets, and on several JAX
+            devices all of them, since each then computes the whole batch.
         learning_rate: the rate to use, None where none was given.
         base_learning_rate: the rate that was given.
         scaling: "none", "linear" or "square root".
@@ -43,7 +44,7 @@ class BatchPlan:
 
     def __str__(self):
         shared = f"{self.replicas} replica{'s' * (self.replicas > 1)} × {self.per_replica}"
-        uneven = "at most " if self.replicas * self.per_replica != self.batch_size else ""
+        uneven = "up to " if self.replicas * self.per_replica != self.batch_size else ""
         parts = [f"batch: {self.batch_size} examples a step, {uneven}{shared}"]
         if self.learning_rate is not None:
             change = ""
@@ -96,8 +97,8 @@ def batch_plan(
         A `BatchPlan`.
 
     Raises:
-        ValueError: for numbers below 1, an unknown scaling, a rate that is no positive number, fewer examples than
-            replicas, or a batch that a TPU or several JAX devices cannot share evenly.
+        ValueError: for numbers below 1, an unknown scaling, a rate that is no positive number, or a batch that a TPU
+            cannot share evenly.
 
     Example:
         >>> import tftransfer as tt
@@ -127,16 +128,13 @@ def batch_plan(
     if drop_remainder not in (True, False, "auto"):
         raise ValueError(f'drop_remainder is True, False or "auto". Received: {drop_remainder!r}.')
     count, rigid = _devices_of(placed)
-    if batch_size < count:
-        raise ValueError(
-            f"A batch of {batch_size} leaves some of the {count} replicas without examples. Use a larger batch_size, "
-            "or fewer devices."
-        )
-    if rigid and batch_size % count:
+    uneven = batch_size % count != 0
+    if rigid and uneven and keras.backend.backend() == "tensorflow":
         raise ValueError(
             f"The {count} devices share batches evenly only. Received: batch_size={batch_size}; use "
-            f"{batch_size - batch_size % count} or {batch_size - batch_size % count + count}."
+            f"{batch_size - batch_size % count or count} or {batch_size - batch_size % count + count}."
         )
+    each = batch_size if rigid and uneven else -(-batch_size // count)  # JAX: `jax_batches.py`
     drop = rigid if drop_remainder == "auto" else drop_remainder
     if rate is not None and scaling != "none":
         share = batch_size / base_batch_size
@@ -146,7 +144,7 @@ def batch_plan(
     plan = BatchPlan(
         batch_size=int(batch_size),
         replicas=count,
-        per_replica=-(-batch_size // count),
+        per_replica=each,
         learning_rate=rate,
         base_learning_rate=learning_rate,
         scaling=scaling,

@@ -42,14 +42,14 @@ def choose(name, made, timeout_s=300.0):
 
 def describe(strategy):
     """The devices of a strategy in words: `CPU:0, CPU:1`."""
-    devices = [d.rpartition("/device:")[2] for d in _devices_of(strategy)]
+    devices = [d.rpartition("/device:")[2] for d in devices_of(strategy)]
     if isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
         resolver = strategy.cluster_resolver
         return f"{', '.join(devices)} of worker {resolver.task_id} and its peers"
     return ", ".join(devices)
 
 
-def _devices_of(strategy):
+def devices_of(strategy):
     try:
         return tuple(strategy.extended.worker_devices)
     except RuntimeError:  # the default strategy does not say: TensorFlow places by itself
@@ -90,7 +90,7 @@ def _registered(strategy, made):
             "ParameterServerStrategy updates replicas one after another, so results depend on their timing. "
             "Use 'multi_worker' (tf.distribute.MultiWorkerMirroredStrategy)."
         )
-    known = made.setdefault(_devices_of(strategy), strategy)
+    known = made.setdefault(devices_of(strategy), strategy)
     if known is not strategy and strategy.num_replicas_in_sync > 1:
         warnings.warn(
             f"A second strategy over {describe(strategy)} in one process: TensorFlow fails when models of both "
