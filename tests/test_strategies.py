@@ -48,3 +48,32 @@ def test_default_compile_makes_its_optimizer_in_the_scope():
         objective = tt.objectives.Autoencoder(tt.backbones.mlp((8,), units=(4,)))
     history = tt.pretrain(objective, np.random.rand(32, 8), epochs=1, batch_size=8, verbose=0)
     assert np.isfinite(history.history["loss"]).all()
+
+
+def test_what_each_replica_gets_is_said(capfd):
+    x, y = np.random.default_rng(0).random((20, 8), "float32"), np.arange(20) % 2
+    with tt.placement.strategy("mirrored", verbose=False).scope():
+        backbone = tt.backbones.mlp((8,), units=(4,))
+        objective, task = tt.objectives.Autoencoder(backbone), tt.tasks.Classifier(backbone, 2)
+    tt.pretrain(objective, x, epochs=1, batch_size=8)
+    assert "batch: 8 examples a step, 2 replicas × 4; short batches are left out" in capfd.readouterr().out
+    tt.finetune(task, (x, y), policy=tt.policies.linear_probe(1), batch_size=7)
+    assert (
+        "batch: 7 examples a step, up to 2 replicas × 4; a short last batch is kept" in capfd.readouterr().out
+    )
+
+
+def test_bfloat16_is_refused_on_processors_without_units_for_it(monkeypatch):
+    monkeypatch.setattr("tftransfer.placement.precision._has_units", lambda: False)
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        backbone = tt.backbones.mlp((8,), units=(4,))
+        objective, task = tt.objectives.Autoencoder(backbone), tt.tasks.Classifier(backbone, 2)
+    finally:
+        keras.config.set_dtype_policy(before)
+    x = np.zeros((8, 8), "float32")
+    with pytest.raises(ValueError, match="25 to 90 times slower"):
+        tt.pretrain(objective, x, verbose=0)
+    with pytest.raises(ValueError, match="25 to 90 times slower"):
+        tt.finetune(task, (x, np.arange(8) % 2), verbose=0)

@@ -9,6 +9,7 @@ from tftransfer import data as sources
 from tftransfer import placement, weights
 from tftransfer.best_backbone import BestBackbone
 from tftransfer.checkpoints import Checkpoint, calls_left
+from tftransfer.data.dataset_batches import is_dataset
 from tftransfer.evaluation import Health, Probe
 from tftransfer.guards import StopOnBadLoss, warn_of_collapse
 from tftransfer.layers import pool
@@ -109,12 +110,15 @@ def pretrain(
         "seed": seed,
     }
     with workers.agree() as common:
+        placement.check_precision(objective)
         sources.check_examples(data, input_shape=shape, value_range=(0, 1) if options["scale"] else None)
         check_files(save_to, backbone, workers)
         batch_size, steps, whole = batches_an_epoch(data, batch_size, shape, workers.share)
         if workers.count > 1:
             sizes = {"batch_size": batch_size, "steps": steps, "epochs": epochs}
             common |= known_by(objective, data, seed=seed, **sizes)
+    if not (is_dataset(data) and sources.is_batched(data, input_shape=shape)):
+        say(placement.batch_plan(batch_size, objective, drop_remainder=whole, verbose=False))
     if not objective.compiled:
         default_compile(objective, steps=steps * epochs, say=say)
     with objective.scope():

@@ -2,6 +2,7 @@
 
 from tftransfer import placement
 from tftransfer.checkpoints import check_save_every
+from tftransfer.data.dataset_batches import is_dataset
 from tftransfer.data.glance import glance
 from tftransfer.finetuning.accumulation import accumulation_of
 from tftransfer.finetuning.caching import Caching
@@ -126,6 +127,7 @@ def finetune(
     verbose = verbose if workers.is_chief else 0
     check_save_every(save_every, resume is not False, "resume")
     with workers.agree() as common:
+        placement.check_precision(task)
         check_data(task, data)
         if validation_data is not None:
             check_data(task, validation_data, training=False)
@@ -154,6 +156,10 @@ def finetune(
         steps = count_steps(data, batch_size=batch_size, input_shape=shape, share=workers.share)
         settings = {"batch_size": batch_size, "steps_per_epoch": steps, "seed": seed, **targets.settings()}
         common["the settings"] = settings_of(policy, optimizer, **settings)
+    if not is_dataset(data):
+        plan = placement.batch_plan(targets.batch_size, task, drop_remainder=False, verbose=False)
+        if verbose and plan.replicas > 1:
+            print(plan)
     accumulation = accumulation_of(
         accumulate, optimizer, data, batch_size=batch_size, steps=steps, input_shape=shape
     )
