@@ -1,5 +1,6 @@
 """DINO's loss against the formula; its centre and temperature inside the step."""
 
+import keras
 import numpy as np
 import pytest
 from keras import ops
@@ -91,6 +92,17 @@ def test_views_made_beforehand_and_their_shapes():
 def test_refuses_settings_that_cannot_work(settings, message):
     with pytest.raises(ValueError, match=message):
         DINO(tiny_backbone("cnn"), **settings)
+
+
+@pytest.mark.parametrize("size", [5, 16])
+def test_refuses_crops_of_another_size_than_the_backbone_reads(size):
+    x = np.ones((4, 8, 8, 1), "float32")
+    objective = DINO(tiny_backbone("vit"), **SMALL, local_augmentation=keras.layers.Resizing(size, size))
+    with pytest.raises(ValueError, match=r"Resizing\(8, 8\)"):
+        objective(x)
+    crops = np.ones((4, 3, size, size, 1), "float32")
+    with pytest.raises(ValueError, match=rf"views of shape \({size}, {size}, 1\)"):
+        DINO(tiny_backbone("cnn"), **SMALL)({"view_1": x, "view_2": x, "local_views": crops})
 
 
 def test_refuses_a_batch_of_one():

@@ -19,7 +19,7 @@ from tftransfer.layers.table_preprocessing import TablePreprocessing, preprocess
 from tftransfer.layers.targets import row_targets, token_targets
 from tftransfer.layers.teacher import Teacher
 from tftransfer.layers.transformer import SelfAttention, TransformerBlock
-from tftransfer.layers.views import default_view, two_views
+from tftransfer.layers.views import check_view, default_view, two_views
 
 __all__ = [
     "Configured",
@@ -34,6 +34,7 @@ __all__ = [
     "Teacher",
     "TransformerBlock",
     "batch_normalization",
+    "check_view",
     "corrupted_rows",
     "cosine",
     "default_view",

@@ -3,7 +3,7 @@
 from tftransfer.layers.augmentation import RandomView
 from tftransfer.layers.scaling import rescales_pixels
 
-__all__ = ["default_view", "two_views"]
+__all__ = ["check_view", "default_view", "two_views"]
 
 
 def default_view(backbone, **settings):
@@ -61,3 +61,27 @@ def two_views(inputs, augmentation, *, objective):
             f"compare. Received views of shape {tuple(views[0].shape)}; use a batch_size of 2 or more."
         )
     return views
+
+
+def check_view(view, backbone, *, objective):
+    """Raises a `ValueError` for a view of another size than the backbone reads, such as a crop that was not resized.
+
+    Args:
+        view: a batch of examples.
+        backbone: the `keras.Model` that shall read it.
+        objective: name of the objective, for the message.
+
+    Example:
+
+    >>> import keras
+    >>> backbone = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
+    >>> check_view(keras.ops.ones((4, 3)), backbone, objective="DINO")
+    """
+    shape, wanted = tuple(view.shape[1:]), tuple(backbone.input_shape[1:])
+    known = [(a, b) for a, b in zip(shape, wanted, strict=False) if None not in (a, b)]
+    if len(shape) != len(wanted) or any(a != b for a, b in known):
+        raise ValueError(
+            f"{objective} received views of shape {shape}, and the backbone {backbone.name!r} reads {wanted}. "
+            f"Crops are to be resized to that: layers.RandomView does; behind a layer of your own put "
+            f"keras.layers.Resizing{wanted[:2]}."
+        )

@@ -1,6 +1,6 @@
 """What the objectives share that compare embeddings of two views of one example."""
 
-from tftransfer.layers import default_view, pool, two_views
+from tftransfer.layers import check_view, default_view, pool, two_views
 from tftransfer.objectives.objective import Objective
 
 
@@ -42,4 +42,5 @@ class JointEmbedding(Objective):
 
     def project(self, view, training=None):
         """Projections `(batch, width)` of one view."""
+        check_view(view, self.backbone, objective=type(self).__name__)
         return self.projector(self.pool(self.backbone(view, training=training)), training=training)
