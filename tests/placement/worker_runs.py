@@ -97,9 +97,14 @@ def pretrain(folder, resume, **more):
         objective.compile(keras.optimizers.SGD(0.05, momentum=0.9))
     x = more.pop("x", examples()[0])
     settings = {"epochs": EPOCHS, "batch_size": BATCH, "resume": resume, "save_every": 1, "verbose": "auto"}
-    settings |= {"save_to": folder / "run.weights.h5"}
+    settings |= {
+        "save_to": folder / "run.weights.h5",
+        "probe_data": examples(),
+        "keep": "best",
+        "health": "warn",
+    }
     history = tt.pretrain(objective, x, **{**settings, **more})
-    return objective, history, objective.counting.seen
+    return objective, history.history, objective.counting.seen
 
 
 def finetune(folder, resume, **more):
@@ -115,7 +120,8 @@ def finetune(folder, resume, **more):
     settings = {"policy": policy, "batch_size": BATCH, "save_every": 1, "verbose": 2}
     settings |= {"optimizer": keras.optimizers.SGD(0.05, momentum=0.9), "validation_data": (x[:21], y[:21])}
     history = tt.finetune(task, (x, y), resume=folder / "run.h5" if resume else False, **{**settings, **more})
-    return task, history, counting.seen
+    accuracy = tt.evaluate(task, (x, y), verbose=0).metrics["accuracy"]
+    return task, {**history.history, "accuracy": accuracy}, counting.seen
 
 
 WORK = {"pretrain": pretrain, "finetune": finetune}
@@ -151,8 +157,9 @@ def start(kind, folder, resume=True, count=2, vary=lambda index: {}):
     addresses = [f"127.0.0.1:{port}" for port in free_ports(count)]
 
     def work(index):
-        model, _, seen = WORK[kind](folder, resume, **vary(index))
-        np.savez(folder / f"{index}.tmp.npz", *model.get_weights(), seen=np.asarray(seen))
+        model, history, seen = WORK[kind](folder, resume, **vary(index))
+        values = np.concatenate([np.ravel(history[name]) for name in sorted(history)])
+        np.savez(folder / f"{index}.tmp.npz", *model.get_weights(), seen=np.asarray(seen), figures=values)
         os.replace(folder / f"{index}.tmp.npz", folder / f"{index}.npz")
 
     children = []
@@ -185,7 +192,13 @@ def end(children, wait, kill=None):
 
 def weights(folder, index):
     with np.load(folder / f"{index}.npz") as arrays:
-        return [arrays["seen"], *(arrays[name] for name in arrays if name != "seen")]
+        return [arrays["seen"], *(arrays[name] for name in arrays if name.startswith("arr_"))]
+
+
+def figures(folder, index):
+    """The history; of an epoch that was cut it holds the rest alone."""
+    with np.load(folder / f"{index}.npz") as arrays:
+        return arrays["figures"]
 
 
 def logs(folder):
@@ -203,6 +216,8 @@ def main(folder, kind, kills):
         np.testing.assert_array_equal(one, other)
     for one, other in zip(expected, weights(alone, 0), strict=True):
         np.testing.assert_allclose(one, other, atol=1e-5)
+    np.testing.assert_array_equal(figures(undisturbed, 0), figures(undisturbed, 1))
+    np.testing.assert_allclose(figures(undisturbed, 0), figures(alone, 0), atol=1e-4)
     assert (expected[0] == EPOCHS).all(), "an example was missed or read twice"
     said = [len((undisturbed / f"{index}.log").read_text().splitlines()) for index in (0, 1)]
     print(f"two workers as one process in {longest:.0f} s; lines said: {said}", flush=True)

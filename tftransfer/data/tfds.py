@@ -11,6 +11,8 @@ import numpy as np
 from tftransfer.data import pictures
 from tftransfer.data.examples import Examples
 from tftransfer.data.progress import Progress
+from tftransfer.data.tfds_streams import stream
+from tftransfer.placement.cluster import cluster_of_tf_config
 
 
 def _import_tfds():
@@ -178,7 +180,9 @@ def load_tfds(name, *, split=None, image_size=None, data_dir=None, manual_dir=No
 
     Returns:
         `Examples` with x as TFDS has it (uint8 pictures) and y, or None; beyond `memory_limit` an unbatched
-        `tf.data.Dataset` of (x, y) or x, with the attribute `class_names`.
+        `tf.data.Dataset` of (x, y) or x, with the attribute `class_names`, which is read while it is trained on.
+        Where `TF_CONFIG` names several workers, it is a share for each of them, every example in one of them
+        (but for the remainder by their number), so that a large data set is read once an epoch over all workers.
 
     Raises:
         ValueError: For an unknown name or split, or pictures of different sizes without `image_size`.
@@ -197,10 +201,8 @@ def load_tfds(name, *, split=None, image_size=None, data_dir=None, manual_dir=No
     if splits and split.split("[")[0] not in (*splits, "all") and "+" not in split:
         raise ValueError(f"{name} has the splits {', '.join(splits)}. Received split={split!r}.")
     x_key, y_key, class_names = _columns(builder)
-    # None of the features but these two is decoded.
     wanted = {x_key} if y_key is None else {x_key, y_key}
-    decoders = _import_tfds().decode.PartialDecoding(dict.fromkeys(wanted, True))
-    dataset = builder.as_dataset(split=split, shuffle_files=False, decoders=decoders)
+    dataset = stream(builder, split, wanted)
 
     def example(features):
         x = features[x_key]
@@ -218,6 +220,10 @@ def load_tfds(name, *, split=None, image_size=None, data_dir=None, manual_dir=No
         )
     count = int(dataset.cardinality())
     if count < 0 or count * int(np.prod(spec.shape)) * spec.dtype.size > memory_limit:
+        cluster = cluster_of_tf_config()
+        if cluster is not None and len(cluster.addresses) > 1:
+            share = stream(builder, split, wanted, cluster)
+            dataset = share.map(example, num_parallel_calls=tf.data.AUTOTUNE)
         dataset.class_names = class_names
         return dataset
     x, y = _to_memory(dataset, count, f"reading {name} ({split})")
