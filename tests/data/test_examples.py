@@ -103,3 +103,9 @@ def test_split_says_what_to_do():
     assert rare.split(0.4, stratified=False)[1].size == 2
     with pytest.raises(ValueError, match="in \\(0, 1\\)"):
         rare.split(2)
+
+
+def test_whole_numbers_that_are_values_are_no_classes():
+    prices = np.random.default_rng(0).integers(0, 10**6, 1200).astype("float64")
+    kept, held_out = Examples(np.arange(1200), prices).split(0.25)
+    assert (kept.size, held_out.size) == (900, 300)

@@ -210,6 +210,8 @@ class Examples(collections.namedtuple("Examples", "x y")):
                 classes = self.classes()
             except ValueError:  # values or several labels per example: nothing to stratify by
                 classes = None
+            if classes is not None and len(np.unique(classes)) > max(100, self.size / 10):
+                classes = None  # whole numbers that are values, such as prices
         try:
             kept, held_out = train_test_split(
                 np.arange(self.size), test_size=fraction, random_state=seed, stratify=classes
