@@ -181,9 +181,41 @@ class Bench:
             self.fit("scratch", lambda n: P.full(n, learning_rate=rate), labels, seed, rate=rate)
 
 
+def summary(lines, labels):
+    """Markdown: points of accuracy gained over the control of the same transfer and draw, over all transfers."""
+    tested = [line for line in lines if "test" in line]
+    control = {
+        (line["transfer"], line["labels"], line["seed"]): line["test"]
+        for line in tested
+        if line["policy"] == "scratch"
+    }
+    text = ["### Gain over training from scratch, in points, over all transfers and draws", ""]
+    text += [
+        "| policy | "
+        + " | ".join(f"{n} per class" if n != "all" else n for n in labels)
+        + " | trained | CPU seconds |"
+    ]
+    text += ["|---" * (len(labels) + 3) + "|"]
+    for policy in [name for name in POLICIES if any(line["policy"] == name for line in tested)]:
+        mine = [line for line in tested if line["policy"] == policy]
+        cells = []
+        for n in labels:
+            gains = [
+                100 * (line["test"] - control[key])
+                for line in mine
+                if line["labels"] == n and (key := (line["transfer"], n, line["seed"])) in control
+            ]
+            gain = mean_interval(gains) if len(gains) > 1 else None
+            cells.append(f"{gain.mean:+.1f} ± {gain.half_width:.1f}" if gain else "")
+        share = np.mean([line["trainable"] for line in mine]) / max(line["trainable"] for line in tested)
+        seconds = np.mean([line["cpu_seconds"] for line in mine])
+        text.append(f"| {policy} | " + " | ".join(cells) + f" | {share:.1%} | {seconds:.1f} |")
+    return "\n".join([*text, "", ""])
+
+
 def table(lines, labels):
     """Markdown: a row per policy, a column per label budget."""
-    text = []
+    text = [summary(lines, labels)]
     for transfer in dict.fromkeys(line["transfer"] for line in lines):
         count = max(line["labelled"] for line in lines if line["transfer"] == transfer)
         text += [
@@ -247,8 +279,8 @@ def main():
                 for file in options.out.glob("finetuning_*.jsonl")
                 for line in map(json.loads, file.open())
             ]
-            (options.out / "finetuning.md").write_text(table(lines, options.labels))
-    print(table(lines, options.labels))
+            (options.out / "finetuning.md").write_text(table(lines, ("5", "20", "all")))
+    print(table(lines, ("5", "20", "all")))
 
 
 if __name__ == "__main__":
