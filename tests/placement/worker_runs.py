@@ -5,6 +5,7 @@ killed takes the others with it, as a supervisor does it, and all start again fr
 end with must be, bit for bit, what two undisturbed workers end with; and that what one process ends with, to 1e-5.
 """
 
+import contextlib
 import json
 import os
 import random
@@ -22,6 +23,7 @@ import tftransfer as tt
 from tftransfer.policies import full, linear_probe
 
 COUNT, BATCH, EPOCHS = 32, 8, 3
+STEPS = EPOCHS * COUNT // BATCH
 SIDE = 8
 
 
@@ -170,24 +172,46 @@ def start(kind, folder, resume=True, count=2, vary=lambda index: {}):
     return children
 
 
-def end(children, wait, kill=None):
-    """Waits for the children to end; after `wait` seconds kills one, and then all. Returns their statuses, or None."""
-    ends, statuses = time.monotonic() + wait, {}
-    while len(statuses) < len(children):
+def end(children, limit_s=300, kill=None):
+    """Waits for the children to end, or for the moment to kill one; then kills all. Their statuses, or None if killed.
+
+    Args:
+        children: ids.
+        limit_s: seconds they may take.
+        kill: function that says which child to kill now, or None.
+    """
+    ends, statuses, victim = time.monotonic() + limit_s, {}, None
+    while len(statuses) < len(children) and victim is None and not any(statuses.values()):
+        assert time.monotonic() < ends, f"the children do not end within {limit_s} seconds"
         for child in set(children) - set(statuses):
             ended, status = os.waitpid(child, os.WNOHANG)
             if ended:
                 statuses[child] = os.waitstatus_to_exitcode(status)
-        over = time.monotonic() > ends
-        if over or any(statuses.values()):
-            if over and kill is not None and kill not in statuses:
-                os.kill(kill, signal.SIGKILL)
-            for child in set(children) - set(statuses):
-                os.kill(child, signal.SIGKILL)
-                os.waitpid(child, 0)
-            return None if over else [statuses.get(child) for child in children]
-        time.sleep(0.01)
-    return [statuses[child] for child in children]
+        victim = None if kill is None else kill()
+        time.sleep(0.005)
+    left = set(children) - set(statuses)
+    for child in sorted(left, key=lambda child: child != victim):
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+    return [statuses.get(child) for child in children] if victim is None else None
+
+
+def moment(children, path, longest):
+    """A function for `end`: kills one of the children at a random time, mostly after so many files at `path`."""
+    began, victim = time.monotonic(), random.choice(children)
+    wait = random.uniform(0, longest) if random.random() < 0.25 else None
+    files, fraction, seen = random.randrange(STEPS), random.uniform(0, 0.3), []
+
+    def kill():
+        if wait is not None:
+            return victim if time.monotonic() - began > wait else None
+        with contextlib.suppress(FileNotFoundError):
+            written = path.stat().st_mtime_ns
+            if not seen or seen[-1][0] != written:
+                seen.append((written, time.monotonic()))
+        return victim if len(seen) > files and time.monotonic() - seen[files][1] > fraction else None
+
+    return kill
 
 
 def weights(folder, index):
@@ -207,9 +231,9 @@ def logs(folder):
 
 def main(folder, kind, kills):
     alone, undisturbed = folder / "alone", folder / "undisturbed"
-    assert end(start(kind, alone, count=1), 300) == [0], logs(alone)
+    assert end(start(kind, alone, count=1)) == [0], logs(alone)
     began = time.monotonic()
-    assert end(start(kind, undisturbed), 300) == [0, 0], logs(undisturbed)
+    assert end(start(kind, undisturbed)) == [0, 0], logs(undisturbed)
     longest = time.monotonic() - began
     expected = weights(undisturbed, 0)
     for one, other in zip(expected, weights(undisturbed, 1), strict=True):
@@ -222,15 +246,16 @@ def main(folder, kind, kills):
     said = [len((undisturbed / f"{index}.log").read_text().splitlines()) for index in (0, 1)]
     print(f"two workers as one process in {longest:.0f} s; lines said: {said}", flush=True)
 
-    done = runs = attempts = 0
+    done = runs = attempts = begun = 0
     while done < kills:
         here, children = folder / f"run_{runs}", []
         while True:
             children = start(kind, here)
             attempts += 1
-            victim = random.choice(children) if done < kills else None
-            statuses = end(children, random.uniform(0.2, 1.1) * longest if victim else 300, victim)
-            if statuses is None and victim:
+            path = here / {"pretrain": "run.checkpoint.weights.h5", "finetune": "run.h5"}[kind]
+            begun += path.exists()
+            statuses = end(children, kill=moment(children, path, longest) if done < kills else None)
+            if statuses is None:
                 done += 1
                 continue
             assert statuses == [0, 0], f"{statuses}\n{logs(here)}"
@@ -241,7 +266,9 @@ def main(folder, kind, kills):
                 np.testing.assert_array_equal(one, other)
         left = {path.name for path in here.iterdir()} - {"0.log", "1.log", "0.npz", "1.npz"}
         assert left == ({"run.weights.h5"} if kind == "pretrain" else set()), f"left behind: {left}"
-    print(f"{done} kills in {runs} runs, {attempts} attempts: all equal", flush=True)
+    print(
+        f"{done} kills in {runs} runs, {attempts} attempts, {begun} from a checkpoint: all equal", flush=True
+    )
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ import keras
 
 __all__ = ["is_launched", "launch", "reports"]
 
-_BACK_TO_BACK = "127.0.0.1"
+_LOOPBACK = "127.0.0.1"
 _inside = False  # whether this process is a worker that `launch` started
 
 
@@ -118,13 +118,16 @@ def _check(train_function, workers, config, restarts):
 
 
 def _start(ray, workers):
-    """Joins the cluster that is there, or starts Ray on this machine alone."""
+    """Joins the cluster that is there, or starts Ray on this machine alone, where nobody else can reach it."""
     try:
         ray.init(address="auto", logging_level="ERROR")
     except ConnectionError:
+        from ray._private import ray_constants
+
+        os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"  # for Ray's own processes: the loopback device
+        ray_constants.ENABLE_RAY_CLUSTER = False  # and for this one, which has read that variable
         cores = max(os.cpu_count() or 1, workers)
-        local = {"num_cpus": cores, "include_dashboard": False, "_node_ip_address": _BACK_TO_BACK}
-        ray.init(address="local", logging_level="ERROR", **local)
+        ray.init(address="local", num_cpus=cores, include_dashboard=False, logging_level="ERROR")
 
 
 def _absolute(storage):
@@ -157,7 +160,7 @@ def _stay_on_this_machine():
     addresses = config["cluster"]["worker"]
     if len({address.rpartition(":")[0] for address in addresses}) == 1:
         config["cluster"]["worker"] = [
-            f"{_BACK_TO_BACK}:{address.rpartition(':')[2]}" for address in addresses
+            f"{_LOOPBACK}:{address.rpartition(':')[2]}" for address in addresses
         ]
         os.environ["TF_CONFIG"] = json.dumps(config)
 
