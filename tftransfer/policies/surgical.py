@@ -21,7 +21,8 @@ def surgical(blocks=None, *, epochs=10, learning_rate=None):
     Args:
         blocks: how many blocks move; None gives every block the multiplier `its norm / the largest`.
         epochs: passes over the labelled data.
-        learning_rate: peak learning rate; None derives it as in `full`.
+        learning_rate: peak learning rate; None derives it as in `full`, and ten times that for `blocks=None`, where
+            only the head and one block move at the whole of it.
 
     Returns:
         A `Policy` of one stage.
@@ -38,7 +39,8 @@ def surgical(blocks=None, *, epochs=10, learning_rate=None):
     if blocks is not None and (not isinstance(blocks, int) or isinstance(blocks, bool) or blocks < 1):
         raise ValueError(f"surgical: blocks must be None or an integer of at least 1; received {blocks!r}.")
     name = "surgical" if blocks is None else f"surgical({blocks})"
-    return Policy([Stage(name, _LargestGradients(blocks), epochs, learning_rate)])
+    factor = 10 if blocks is None else 1
+    return Policy([Stage(name, _LargestGradients(blocks), epochs, learning_rate, rate_factor=factor)])
 
 
 @dataclasses.dataclass(frozen=True)
