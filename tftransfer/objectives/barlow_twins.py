@@ -53,6 +53,8 @@ class BarlowTwins(JointEmbedding):
     https://arxiv.org/abs/2103.03230
     Differs from it in: augmentation without hue, blur and solarisation (see `layers.RandomView`).
 
+    Small data, one GPU: batches of 256 lose little (the paper's figure 2); a wide projection matters more (figure 4).
+
     Args:
         backbone: any built `keras.Model`; its features are averaged over places.
         augmentation: a Keras layer that gives one random view of a batch; by default `layers.RandomView()`.

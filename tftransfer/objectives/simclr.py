@@ -54,6 +54,8 @@ class SimCLR(JointEmbedding):
     https://arxiv.org/abs/2002.05709
     Differs from it in: augmentation without hue and blur (see `layers.RandomView`).
 
+    Small data, one GPU: `temperature=0.5`, the paper's best for CIFAR-10, and batches from 256 up.
+
     Args:
         backbone: any built `keras.Model`; its features are averaged over places.
         augmentation: a Keras layer that gives one random view of a batch; by default `layers.RandomView()`.
