@@ -35,8 +35,8 @@ class BYOL(JointEmbedding):
     Reference: Grill et al., Bootstrap Your Own Latent, 2020, https://arxiv.org/abs/2006.07733
     Differs from it in: augmentation without hue, blur and solarisation (see `layers.RandomView`).
 
-    Small data, one GPU: batches of 256 lose little against 4,096 (the paper's figure 3); `momentum=0.99` for runs of up to
-    300 epochs (its appendix).
+    Small data, one GPU: batches of 256 lose little against 4,096 (the paper's figure 3); `momentum=0.99` for runs
+    of up to 300 epochs (its appendix).
 
     Args:
         backbone: any built `keras.Model`; its features are averaged over places.

@@ -73,8 +73,8 @@ class DINO(JointEmbedding):
     ImageNet; 0.4 points apart in its table 15); a head with batch normalisation; augmentation without hue,
     blur and solarisation (see `layers.RandomView`).
 
-    Small data, short runs: `momentum=0.9`, `prototypes=64`, `local_views=2`, with which the tests see the loss fall within
-    80 steps; the defaults are made for many thousand.
+    Small data, short runs: `momentum=0.9`, `prototypes=64`, `local_views=2`, with which the tests see the loss
+    fall within 80 steps; the defaults are made for many thousand.
 
     Args:
         backbone: any built `keras.Model`; its features are averaged over places.

@@ -48,8 +48,8 @@ class MaskedAutoencoder(Objective):
     Differs from it in: no class token, and a decoder in proportion to small encoders (2 blocks of half the
     encoder's width; the paper's is 8 blocks of 512 behind a ViT-Large).
 
-    Small data, one GPU: the small decoder and the rate of 3e-3 are meant for it; what the paper gains, it gains over 800
-    epochs and more.
+    Small data, one GPU: the small decoder and the rate of 3e-3 are meant for it; what the paper gains, it gains over
+    800 epochs and more.
 
     Args:
         backbone: a token backbone with the two stages `embedder` and `trunk` (`backbones.vit`,

@@ -62,7 +62,7 @@ class VICReg(JointEmbedding):
     variance over the two views), for which the weights 25, 25, 1 are meant; augmentation without hue, blur and
     solarisation (see `layers.RandomView`).
 
-    Small data, one GPU: batches of 256 serve, since nothing is compared across examples (the paper's appendix).
+    Small data, one GPU: batches of 256 serve, since there are no negatives to be many (the paper's appendix).
 
     Args:
         backbone: any built `keras.Model`; its features are averaged over places.
