@@ -133,7 +133,7 @@ class _Same(keras.utils.PyDataset):
         return self.count
 
     def __getitem__(self, index):
-        return self.batch
+        return self.batch if isinstance(self.batch, (tuple, dict)) else (self.batch,)
 
     def as_fit_takes_it(self):
         if keras.backend.backend() != "tensorflow":
