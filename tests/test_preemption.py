@@ -43,16 +43,25 @@ def pretrained(path, **more):
     return objective.get_weights()
 
 
-def finetuned(path, **more):
+def finetuned(path, wrap=lambda data: data, **more):
     keras.utils.set_random_seed(0)
     task = tasks.Classifier(backbones.mlp((8,), units=(4,)), 2, dropout=0.3)
     x, y = np.random.default_rng(0).random((40, 8), dtype="float32"), np.arange(40) % 2
     policy = policies.linear_probe(1) + policies.full(2)
-    finetune(task, (x, y), policy=policy, batch_size=8, cache=False, resume=path, verbose=0, **more)
+    finetune(task, wrap((x, y)), policy=policy, batch_size=8, cache=False, resume=path, verbose=0, **more)
     return task.get_weights()
 
 
-@pytest.mark.parametrize("run", [pretrained, finetuned])
+def finetuned_on_tf_data(path, **more):
+    """The place in a shuffled `tf.data.Dataset` is found again."""
+    if keras.backend.backend() != "tensorflow":
+        pytest.skip("tf.data")
+    import tensorflow as tf
+
+    return finetuned(path, wrap=tf.data.Dataset.from_tensor_slices, **more)
+
+
+@pytest.mark.parametrize("run", [pretrained, finetuned, finetuned_on_tf_data])
 @pytest.mark.parametrize("at", [7, 10], ids=["within an epoch", "at its end"])
 def test_a_run_that_was_asked_to_end_goes_on(tmp_path, run, at, unchanged, capsys):
     expected = run(tmp_path / "alone.weights.h5")

@@ -78,6 +78,18 @@ def test_other_versions_are_named_by_all(addresses):
     assert all(text.startswith(words) for text in got)
 
 
+@pytest.mark.parametrize("index", [0, 1])
+def test_what_one_cannot_do_is_told_to_all(addresses, index):
+    def one(worker):
+        problem = "no wish to" if worker == index else None
+        with pytest.raises(ValueError) as raised:
+            meet(Cluster(addresses, worker), timeout_s=10.0, problem=problem, ours=SAME)
+        return str(raised.value)
+
+    with concurrent.futures.ThreadPoolExecutor(3) as pool:
+        assert set(pool.map(one, range(3))) == {f"{Cluster(addresses, 0).name(index)}: no wish to"}
+
+
 def test_two_of_one_number(addresses):
     got, _ = gather(addresses, [0, 1, 1], timeout_s=5.0)
     assert "Two processes say that they are worker 1" in got[0]

@@ -31,19 +31,22 @@ def versions():
     return {**found, "python": ".".join(platform.python_version_tuple()[:2])}
 
 
-def meet(cluster, *, timeout_s=300.0, ours=None):
+def meet(cluster, *, timeout_s=300.0, problem=None, ours=None):
     """Waits until every worker is there, of the same versions; the chief's port serves for it, and is then free again.
 
     Args:
         cluster: the `Cluster`.
         timeout_s: seconds to wait for the slowest worker.
+        problem: why this worker cannot go on, for all to know; None if it can.
         ours: versions of this process; by default `versions()`.
 
     Raises:
         ValueError: on every worker that can be reached, with the worker and the cause: one that did not come up, a
             port that is taken, versions that differ, two processes that say that they are the same worker.
     """
-    ours = {"index": cluster.index, "versions": versions() if ours is None else ours, "problem": None}
+    if problem is not None:
+        problem = f"{cluster.name(cluster.index)}: {problem}"
+    ours = {"index": cluster.index, "versions": versions() if ours is None else ours, "problem": problem}
     ends = time.monotonic() + timeout_s
     if cluster.index == 0:
         with _listening(cluster) as server:
@@ -52,7 +55,7 @@ def meet(cluster, *, timeout_s=300.0, ours=None):
     try:
         _listening(cluster).close()
     except ValueError as error:
-        ours["problem"] = str(error)
+        ours["problem"] = ours["problem"] or str(error)
     answer = _ask(cluster, ours, ends, timeout_s)
     if ours["problem"] or answer:
         raise ValueError(ours["problem"] or answer)
@@ -81,7 +84,9 @@ def _listening(cluster):
 
 def _receive_all(server, cluster, ours, ends, timeout_s):
     """The chief's part: hears every worker, and tells all of them what is wrong, or that nothing is."""
-    present, problem = {}, None
+    present, problem = {}, ours["problem"]
+    if problem:  # for those who come now
+        ends = min(ends, time.monotonic() + _GRACE_S)
     with contextlib.ExitStack() as stack:
         while len(present) < len(cluster.addresses) - 1 and time.monotonic() < ends:
             server.settimeout(max(ends - time.monotonic(), 0.01))
@@ -98,7 +103,7 @@ def _receive_all(server, cluster, ours, ends, timeout_s):
                 )
             present[index] = peer
             problem = problem or theirs.get("problem") or _unlike(cluster, ours, theirs)
-            if problem:  # for those who come now
+            if problem:
                 ends = min(ends, time.monotonic() + _GRACE_S)
         problem = problem or _missing(cluster, present, timeout_s)
         for peer in present.values():

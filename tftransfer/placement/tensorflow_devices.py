@@ -137,16 +137,26 @@ def _multi_worker(made, timeout_s):
             "Train, Vertex AI, Kubeflow and SLURM launchers set it). Received: none. On one machine use 'mirrored'."
         )
     if "multi_worker" not in made:
+        late = (
+            "The workers must be connected before TensorFlow does anything else. Call "
+            "tftransfer.placement.strategy('multi_worker') first in the program."
+        )
         if len(cluster.addresses) > 1:
-            meet(cluster, timeout_s=timeout_s)
+            meet(cluster, timeout_s=timeout_s, problem=late if _is_at_work() else None)
         try:
             made["multi_worker"] = tf.distribute.MultiWorkerMirroredStrategy()
         except RuntimeError as error:
-            raise ValueError(
-                "The workers must be connected before TensorFlow does anything else. Call "
-                f"tftransfer.placement.strategy('multi_worker') first in the program. TensorFlow says: {error}"
-            ) from error
+            raise ValueError(f"{late} TensorFlow says: {error}") from error
     return made["multi_worker"]
+
+
+def _is_at_work():
+    """Whether TensorFlow has been used in this process, after which it connects no more."""
+    try:
+        from tensorflow.python.eager import context
+    except ImportError:  # it is not public; then the workers learn it a little later
+        return False
+    return bool(getattr(context.context(), "_initialized", False))
 
 
 def _tpu_in_sight():
