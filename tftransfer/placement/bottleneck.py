@@ -52,8 +52,8 @@ class InputReport:
 def input_bottleneck(model, batches, *, steps=20, verbose=True):
     """Measures the time of a training step against the time of reading its batch, and says which one limits.
 
-    Trains for about `2 · steps` steps, and puts everything that moved (weights, moving statistics, optimizer, random
-    states) back afterwards. Reading on the same processor that computes makes both slower: then the time of both
+    Trains for a little over `2 · steps` steps, and puts everything that moved (weights, moving statistics, optimizer,
+    random states) back afterwards. Reading on the same processor that computes makes both slower: then the time of both
     together is more than that of the slower one.
 
     Args:
@@ -94,6 +94,9 @@ def input_bottleneck(model, batches, *, steps=20, verbose=True):
     with _restored(model, same):
         _fit(model, same, WARM_UP)
         model_s = _fit(model, same, steps)
+        _fit(
+            model, batches, min(count, WARM_UP)
+        )  # batches of another form (of no fixed size, say) compile anew
         together_s = _fit(model, batches, count)
     report = InputReport(data_s, model_s, together_s)
     if verbose:
