@@ -98,3 +98,8 @@ def test_bad_examples():
         Health(contrastive(), pictures(1))
     with pytest.raises(ValueError, match="examples"):
         Health(contrastive(), np.zeros((5, 8, 8)))
+
+
+def test_features_of_nothing_but_zeros_are_not_spread():
+    assert uniformity(np.zeros((5, 3))) == 0
+    assert uniformity(np.ones((5, 3))) == pytest.approx(0)

@@ -50,8 +50,9 @@ def uniformity(embeddings):
     >>> round(uniformity(np.eye(2)), 6)
     -4.0
     """
-    unit = _unit(embeddings)
-    squared = np.maximum(2 - 2 * (unit @ unit.T)[np.triu_indices(len(unit), 1)], 0)
+    products = (unit := _unit(embeddings)) @ unit.T
+    length = np.diag(products)  # 1; 0 for features of nothing but zeros, which lie in one place
+    squared = np.maximum((length + length[:, None] - 2 * products)[np.triu_indices(len(unit), 1)], 0)
     return float(np.log(np.mean(np.exp(-2 * squared))))
 
 
