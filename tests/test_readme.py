@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import matplotlib
+import numpy as np
 import pytest
 
 import tftransfer as tt
@@ -15,7 +16,9 @@ README = Path(__file__).parents[1] / "README.md"
 def test_the_code_runs(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     matplotlib.use("Agg")
-    blocks = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), flags=re.DOTALL)
+    *blocks, launched = re.findall(
+        r"```python\n(.*?)```", README.read_text(encoding="utf-8"), flags=re.DOTALL
+    )
     assert len(blocks) == 2
     names = {}
     for block in blocks:
@@ -26,6 +29,11 @@ def test_the_code_runs(tmp_path, monkeypatch, capsys):
     assert "pretraining" in names["comparison"].verdict
     assert (tmp_path / "run" / "classifier.keras").exists()
     assert "100.0% of parameters" in capsys.readouterr().out
+
+    names["pictures"] = lambda: np.random.default_rng(0).random((8, 32, 32, 3), "float32")
+    monkeypatch.setattr(tt.placement, "launch", lambda train, workers: train())  # itself: test_launch.py
+    exec(launched.replace("epochs=100", "epochs=1, batch_size=8").replace("resnet18", "cnn"), names)
+    assert (tmp_path / "run" / "encoder.weights.h5").exists()
 
 
 @pytest.mark.parametrize("module", ["backbones", "objectives", "policies", "tasks"])
