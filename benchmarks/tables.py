@@ -27,7 +27,8 @@ from threadpoolctl import threadpool_limits
 import tftransfer as tt
 
 LABELS, DEVELOPMENT, EPOCHS, BATCH = 100, 2000, 60, 25  # 4 steps an epoch, 240 steps a fit
-RATES = (1e-4, 3e-4, 1e-3, 3e-3)
+RATES = (1e-4, 3e-4, 1e-3)
+SCRATCH_RATES = (1e-5, 3e-5, *RATES, 3e-3)
 CHOSEN_ON = 2  # draws that a rate is chosen on
 ADULT = (
     "age workclass fnlwgt education education_num marital_status occupation relationship race sex".split()
@@ -54,7 +55,7 @@ PRETRAINED = {  # arm → (backbone, objective, epochs of pretraining)
 }
 SCRATCH = {"scratch, mlp": "mlp", "scratch, transformer": "transformer"}
 BOOSTING = ParameterGrid(
-    {"learning_rate": (0.03, 0.1), "min_samples_leaf": (3, 10, 20), "max_leaf_nodes": (4, 16)}
+    {"learning_rate": (0.03, 0.1, 0.3), "min_samples_leaf": (1, 3, 10, 20), "max_leaf_nodes": (4, 16)}
 )
 LINEAR = ParameterGrid({"strength": (1e-3, 1e-2, 1e-1, 1, 10, 100, 1000)})
 
@@ -238,10 +239,12 @@ def main():
         bench.run("HistGradientBoosting", options.draws, bench.boosting, list(BOOSTING), options.draws)
         bench.run("linear", options.draws, bench.linear, list(LINEAR), options.draws)
         for arm, kind in SCRATCH.items():
-            bench.run(arm, options.draws, bench.neural(kind, None), RATES, min(CHOSEN_ON, options.draws))
+            bench.run(
+                arm, options.draws, bench.neural(kind, None), SCRATCH_RATES, min(CHOSEN_ON, options.draws)
+            )
         for arm, (kind, *_) in PRETRAINED.items():
             fit = bench.neural(kind, bench.pretrained(arm))
-            bench.run(arm, options.draws, fit, (None, *RATES[:3]), min(CHOSEN_ON, options.draws))
+            bench.run(arm, options.draws, fit, (None, *RATES), min(CHOSEN_ON, options.draws))
         (options.out / "tables.md").write_text(table(options.out))
     print(table(options.out))
 
