@@ -51,6 +51,19 @@ def test_a_slow_model_limits(capsys):
     assert capsys.readouterr().out == ""
 
 
+@pytest.mark.parametrize(
+    ("seconds", "limits", "waiting"),
+    [
+        ((0.1, 0.2, 0.2), "model", 0.0),
+        ((0.3, 0.1, 0.4), "data", 0.75),
+        ((0.01, 0.1, 0.5), "model", 0.02),  # a busy machine: reading takes no longer than it takes
+    ],
+)
+def test_what_the_times_say(seconds, limits, waiting):
+    report = placement.InputReport(*seconds)
+    assert report.limits == limits and report.waiting == pytest.approx(waiting)
+
+
 def test_nothing_is_left_of_it():
     objective, batches = model(), Batches(0.0)
     objective.optimizer.build(objective.trainable_variables)

@@ -32,8 +32,8 @@ class InputReport:
 
     @property
     def waiting(self):
-        """Share of a step in which the model waits for its batch."""
-        return max(0.0, 1 - self.model_s / self.together_s)
+        """Share of a step in which the model waits for its batch: no more than reading takes."""
+        return min(self.data_s, max(0.0, self.together_s - self.model_s)) / self.together_s
 
     def __str__(self):
         advice = (
