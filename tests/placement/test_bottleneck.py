@@ -56,12 +56,15 @@ def test_a_slow_model_limits(capsys):
     [
         ((0.1, 0.2, 0.2), "model", 0.0),
         ((0.3, 0.1, 0.4), "data", 0.75),
+        ((0.1, 0.2, 0.3), "model", 1 / 3),  # one after the other
         ((0.01, 0.1, 0.5), "model", 0.02),  # a busy machine: reading takes no longer than it takes
     ],
 )
 def test_what_the_times_say(seconds, limits, waiting):
     report = placement.InputReport(*seconds)
     assert report.limits == limits and report.waiting == pytest.approx(waiting)
+    advice = "several threads" if limits == "data" else "prefetch" if waiting > 0.1 else "gain little"
+    assert advice in str(report)
 
 
 def test_nothing_is_left_of_it():

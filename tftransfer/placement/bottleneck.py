@@ -36,12 +36,14 @@ class InputReport:
         return min(self.data_s, max(0.0, self.together_s - self.model_s)) / self.together_s
 
     def __str__(self):
-        advice = (
-            "Read ahead (prefetch), read with several threads (num_parallel_calls), cache what is costly to decode, "
-            "or leave augmentation to the model."
-            if self.limits == "data"
-            else "Faster reading would gain little."
-        )
+        advice = "Faster reading would gain little."
+        if self.limits == "data":
+            advice = (
+                "Read ahead (prefetch), read with several threads (num_parallel_calls), cache what is costly to decode, "
+                "or leave augmentation to the model."
+            )
+        elif self.waiting > 0.1:
+            advice = "Reading ahead (prefetch) would hide the wait."
         return (
             f"The {self.limits} limits: a batch takes {self.data_s * 1e3:.1f} ms to read, a step "
             f"{self.model_s * 1e3:.1f} ms to compute and {self.together_s * 1e3:.1f} ms in all, {self.waiting:.0%} of "
