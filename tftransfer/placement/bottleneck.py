@@ -39,8 +39,8 @@ class InputReport:
         advice = "Faster reading would gain little."
         if self.limits == "data":
             advice = (
-                "Read ahead (prefetch), read with several threads (num_parallel_calls), cache what is costly to decode, "
-                "or leave augmentation to the model."
+                "Read ahead (prefetch), read with several threads (num_parallel_calls), cache what is costly to "
+                "decode, or leave augmentation to the model."
             )
         elif self.waiting > 0.1:
             advice = "Reading ahead (prefetch) would hide the wait."
