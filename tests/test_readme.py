@@ -16,7 +16,7 @@ README = Path(__file__).parents[1] / "README.md"
 def test_the_code_runs(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     matplotlib.use("Agg")
-    *blocks, launched = re.findall(
+    *blocks, tables, launched = re.findall(
         r"```python\n(.*?)```", README.read_text(encoding="utf-8"), flags=re.DOTALL
     )
     assert len(blocks) == 2
@@ -29,6 +29,13 @@ def test_the_code_runs(tmp_path, monkeypatch, capsys):
     assert "pretraining" in names["comparison"].verdict
     assert (tmp_path / "run" / "classifier.keras").exists()
     assert "100.0% of parameters" in capsys.readouterr().out
+
+    rows = [
+        f"{20 + i % 53 if i % 9 else ''},job {i % 7},{i * i % 31},{('low', 'high')[i % 2]}"
+        for i in range(120)
+    ]
+    (tmp_path / "people.csv").write_text("\n".join(["age,work,hours,income", *rows]))
+    exec(tables.replace("epochs=100", "epochs=1, batch_size=16").replace("(10)", "(1)"), names)
 
     names["pictures"] = lambda: np.random.default_rng(0).random((8, 32, 32, 3), "float32")
     monkeypatch.setattr(tt.placement, "launch", lambda train, workers: train())  # itself: test_launch.py

@@ -48,7 +48,10 @@ def often(monkeypatch):
 
 @pytest.mark.parametrize(
     "name",
-    [n if n in ("probe and decay", "lora") else pytest.param(n, marks=pytest.mark.thorough) for n in POLICIES],
+    [
+        n if n in ("probe and decay", "lora") else pytest.param(n, marks=pytest.mark.thorough)
+        for n in POLICIES
+    ],
 )
 def test_cut_runs_end_with_the_same_weights(name, data, validation, tmp_path, often):
     options = {"policy": POLICIES[name](), "batch_size": 8, "validation_data": validation, "verbose": 0}

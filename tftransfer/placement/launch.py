@@ -159,9 +159,7 @@ def _stay_on_this_machine():
     config = json.loads(os.environ["TF_CONFIG"])
     addresses = config["cluster"]["worker"]
     if len({address.rpartition(":")[0] for address in addresses}) == 1:
-        config["cluster"]["worker"] = [
-            f"{_LOOPBACK}:{address.rpartition(':')[2]}" for address in addresses
-        ]
+        config["cluster"]["worker"] = [f"{_LOOPBACK}:{address.rpartition(':')[2]}" for address in addresses]
         os.environ["TF_CONFIG"] = json.dumps(config)
 
 
