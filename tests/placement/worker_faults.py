@@ -8,7 +8,8 @@ from pathlib import Path
 
 import keras
 import numpy as np
-from worker_runs import end, examples, logs, start, weights
+
+from tests.placement.worker_runs import end, examples, logs, start, weights
 
 
 class After(keras.callbacks.Callback):
