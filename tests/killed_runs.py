@@ -29,6 +29,7 @@ from tftransfer.weights.seal import check_seal
 
 EPOCHS, COUNT, BATCH = 30, 24, 8
 STEPS = EPOCHS * COUNT // BATCH
+OVER = "over"  # a file that says that fine-tuning came to its end, where it removes its state
 
 
 def pretrain(folder, resume):
@@ -61,6 +62,13 @@ def finetune(folder, resume):
     x, y = draw.random((COUNT, 6, 6, 1), dtype="float32"), np.arange(COUNT) % 3
     policy = linear_probe(EPOCHS // 3) + full(2 * EPOCHS // 3, learning_rate=1e-2)
     settings = {"validation_data": (x[::2], y[::2]), "policy": policy, "batch_size": BATCH, "verbose": 0}
+    delete = state.RunState.delete
+
+    def say_and_delete(self):
+        (folder / OVER).touch()
+        delete(self)
+
+    state.RunState.delete = say_and_delete  # in this child alone
     tt.finetune(task, (x, y), resume=folder / "run.h5" if resume else False, **settings)
     return task.get_weights()
 
@@ -142,8 +150,9 @@ def main(folder, kind, kills):
                 os.waitpid(child, 0)
                 done += 1
                 restarts += reached == 0
-                is_over = reached == STEPS and not list(here.glob("[!.]*.h5"))  # killed when all was removed
+                is_over = (here / OVER).exists()  # killed when its state was removed, before it gave its weights
                 assert position(here) >= reached or is_over, "steps were lost"
+                (here / OVER).unlink(missing_ok=True)
                 reached = position(here)
                 continue
             assert status == 0, f"an attempt failed: {status}"
@@ -151,7 +160,7 @@ def main(folder, kind, kills):
         runs += 1
         for one, other in zip(expected, result(here), strict=True):
             np.testing.assert_array_equal(one, other)
-        left = {path.name for path in here.iterdir()} - {"result.npz", "result.tmp.npz"}
+        left = {path.name for path in here.iterdir()} - {"result.npz", "result.tmp.npz", OVER}
         assert left == ({"run.weights.h5"} if kind == "pretrain" else set()), f"left behind: {left}"
     print(
         f"{done} kills in {runs} runs ({done - restarts} of them after the first file): all equal", flush=True

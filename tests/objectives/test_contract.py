@@ -24,6 +24,9 @@ def train(objective, *, epochs=2, y=None, **compiled):
     ).history["loss"]
 
 
+# TensorFlow sums in the order in which its threads end: on a busy machine a game between two networks was 8e-6 off.
+ROUNDING = 5e-5
+
 # Where the paper's defaults are made for runs of many thousand steps, and show nothing in 80.
 SHORT_RUN = {"DINO": {"momentum": 0.9, "prototypes": 64, "local_views": 2}}
 
@@ -80,13 +83,13 @@ def test_every_trainable_backbone_variable_gets_gradient(cls):
 def test_labels_are_ignored_and_same_seed_gives_same_weights(cls):
     objective = make(cls)
     train(objective, y=np.arange(32))
-    assert largest_difference(weights(trained(cls)), weights(objective)) == 0
+    assert largest_difference(weights(trained(cls)), weights(objective)) < ROUNDING
 
 
 @every
 def test_another_seed_gives_other_weights(cls):
     first, second = make(cls), make(cls, seed=1)
-    assert largest_difference(weights(first), weights(second)) > 0
+    assert largest_difference(weights(first), weights(second)) > 100 * ROUNDING
 
 
 @every
@@ -105,7 +108,7 @@ def test_config_and_keras_file_round_trip(cls, tmp_path):
 def test_steps_per_execution_makes_no_difference(cls):
     objective = make(cls)
     train(objective, steps_per_execution=4)
-    assert largest_difference(weights(trained(cls)), weights(objective)) < 1e-6
+    assert largest_difference(weights(trained(cls)), weights(objective)) < ROUNDING
 
 
 @every
