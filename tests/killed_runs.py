@@ -150,7 +150,9 @@ def main(folder, kind, kills):
                 os.waitpid(child, 0)
                 done += 1
                 restarts += reached == 0
-                is_over = (here / OVER).exists()  # killed when its state was removed, before it gave its weights
+                is_over = (
+                    here / OVER
+                ).exists()  # killed when its state was removed, before it gave its weights
                 assert position(here) >= reached or is_over, "steps were lost"
                 (here / OVER).unlink(missing_ok=True)
                 reached = position(here)

@@ -4,6 +4,7 @@ import os
 import warnings
 
 import keras
+import numpy as np
 
 from tftransfer import data as sources
 from tftransfer import placement, weights
@@ -23,6 +24,7 @@ from tftransfer.pretraining_checks import (
     known_by,
 )
 from tftransfer.progress import RunProgress
+from tftransfer.weight_decay import ScheduledDecay
 
 _WATCHED = 256  # examples whose features are watched
 
@@ -218,8 +220,8 @@ def pretrain(
 def default_compile(objective, *, steps, learning_rate=None, say=print):
     """Compiles an objective the way `pretrain` does when it is not compiled yet.
 
-    AdamW with warm-up over a tenth of the steps and cosine decay to zero; no weight decay on biases and
-    norms.
+    AdamW with warm-up over a tenth of the steps and cosine decay to zero; no weight decay on biases and norms. Where
+    the objective's weight decay is a pair, it goes from the one to the other (`ScheduledDecay`).
 
     Args:
         objective: the objective.
@@ -236,14 +238,22 @@ def default_compile(objective, *, steps, learning_rate=None, say=print):
         warmup_steps=warmup,
     )
     jit = placement.jit_compile(objective, steps=steps)
+    decay = objective.default_weight_decay
     with objective.scope():
-        optimizer = keras.optimizers.AdamW(schedule, weight_decay=objective.default_weight_decay)
+        optimizer = _adamw(schedule, decay, steps)
         optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta", "table", "token"])
         objective.compile(optimizer, jit_compile=bool(jit))
+    decays = " to ".join(f"{d:g}" for d in np.atleast_1d(decay))
     say(
         f"{type(objective).__name__} on {objective.backbone.name}: AdamW, learning rate {rate:g} (warm-up, cosine), "
-        f"weight decay {objective.default_weight_decay:g}, {steps} steps; XLA {'on' if jit else 'off'}."
+        f"weight decay {decays}, {steps} steps; XLA {'on' if jit else 'off'}."
     )
+
+
+def _adamw(schedule, decay, steps):
+    if isinstance(decay, tuple):
+        return ScheduledDecay(schedule, decay[0], final_weight_decay=decay[1], decay_steps=max(steps, 1))
+    return keras.optimizers.AdamW(schedule, weight_decay=decay)
 
 
 def _silent(*_):

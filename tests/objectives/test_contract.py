@@ -78,8 +78,14 @@ def test_every_trainable_backbone_variable_gets_gradient(cls):
     assert not silent, f"no gradient reaches {silent}"
 
 
-@pytest.mark.compute
-@every
+KINDS = ["SimCLR", "MaskedAutoencoder", "BYOL", "GAN"]  # on JAX, which compiles for seconds, one of each kind
+
+
+@pytest.mark.parametrize(
+    "cls",
+    [pytest.param(cls, marks=[pytest.mark.compute] * (cls.__name__ in KINDS)) for cls in ALL],
+    ids=lambda cls: cls.__name__,
+)
 def test_labels_are_ignored_and_same_seed_gives_same_weights(cls):
     objective = make(cls)
     train(objective, y=np.arange(32))

@@ -105,6 +105,7 @@ class DINO(JointEmbedding):
     """
 
     default_view_settings = {"crop_scale": (0.4, 1.0)}
+    default_weight_decay = (0.04, 0.4)  # the paper's schedule
 
     def __init__(
         self,

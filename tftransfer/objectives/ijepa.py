@@ -86,7 +86,7 @@ class IJEPA(Objective):
     >>> history = objective.fit(keras.random.uniform((16, 8, 8, 1)), verbose=0)
     """
 
-    default_weight_decay = 0.04
+    default_weight_decay = (0.04, 0.4)  # the paper's schedule
 
     def __init__(
         self,

@@ -31,7 +31,7 @@ class Objective(Configured, placement.PlacedModel):
     """
 
     default_learning_rate = 1e-3  # of AdamW, at its peak; a subclass may know better
-    default_weight_decay = 1e-4
+    default_weight_decay = 1e-4  # or (start, end) of a cosine over the run
 
     def __init__(self, backbone, **kwargs):
         check_backbone(backbone, type(self).__name__)
