@@ -61,7 +61,13 @@ def test_it_comes_back_from_its_config():
 def test_pretrain_takes_it_where_the_objective_asks(capsys):
     backbone = tt.backbones.vit((8, 8, 1), patch_size=2, width=16, depth=1, num_heads=2)
     objective = tt.objectives.IJEPA(backbone)
-    tt.pretrain(objective, np.random.default_rng(0).random((16, 8, 8, 1), dtype="float32"), epochs=1, batch_size=8, verbose=2)
+    tt.pretrain(
+        objective,
+        np.random.default_rng(0).random((16, 8, 8, 1), dtype="float32"),
+        epochs=1,
+        batch_size=8,
+        verbose=2,
+    )
     assert isinstance(objective.optimizer, ScheduledDecay)
     assert objective.optimizer.decay_steps == 2
     assert "weight decay 0.04 to 0.4" in capsys.readouterr().out
