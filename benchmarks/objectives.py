@@ -33,7 +33,7 @@ SETTINGS = {"SimCLR": {"temperature": 0.5}, "MoCo": {"temperature": 0.3}}  # of 
 
 
 def small_resnet(shape, widths=(16, 32, 64)):
-    """Three residual blocks; a plain Keras model, as a user would bring one."""
+    """Three residual blocks behind a stem of stride 2; a plain Keras model, as a user would bring one."""
     layers = keras.layers
 
     def conv_norm(x, width, stride, size=3):
@@ -41,7 +41,7 @@ def small_resnet(shape, widths=(16, 32, 64)):
         return layers.BatchNormalization(momentum=0.9)(x)
 
     pictures = keras.Input(shape)
-    x = layers.ReLU()(conv_norm(pictures, widths[0], 1))
+    x = layers.ReLU()(conv_norm(pictures, widths[0], 2))
     for i, width in enumerate(widths):
         stride = 1 if i == 0 else 2
         y = layers.ReLU()(conv_norm(x, width, stride))

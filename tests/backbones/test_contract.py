@@ -139,7 +139,6 @@ def test_every_trainable_variable_gets_gradient(build):
     assert train_one_step(new(build), jit_compile=False) == []
 
 
-@pytest.mark.compute
 @pytest.mark.parametrize("build", TRAINED)
 def test_compiles_with_xla(build):
     assert train_one_step(new(build), jit_compile=True) == []

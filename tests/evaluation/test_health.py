@@ -52,7 +52,6 @@ def test_figures_join_the_history_and_stand_between_two_looks():
     assert 0 < history["alignment"][-1] < 4 and history["uniformity"][-1] < 0
 
 
-@pytest.mark.compute
 def test_watching_changes_nothing():
     ends = []
     for watched in (False, True):

@@ -9,8 +9,6 @@ from tftransfer.finetuning import finetune
 from tftransfer.finetuning.accumulation import Accumulation, accumulation_of
 from tftransfer.policies import Stage, full, layer_decay, linear_probe
 
-pytestmark = pytest.mark.compute
-
 
 def build(dropout=0.0):
     keras.utils.set_random_seed(4)
@@ -47,6 +45,7 @@ CASES = {
 }
 
 
+@pytest.mark.compute
 @pytest.mark.parametrize("name", CASES)
 def test_equals_one_big_batch(name):
     count, size, every = CASES[name]
@@ -82,6 +81,7 @@ def test_the_optimizers_own_steps_are_taken():
     assert any((one != other).any() for one, other in zip(own, off, strict=True))
 
 
+@pytest.mark.compute
 def test_penalties_count_once():
     """A regularizer adds its gradient in each batch; the update must hold it once."""
     results = []

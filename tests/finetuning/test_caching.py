@@ -61,7 +61,6 @@ def test_from_disk_the_same_weights_bit_for_bit(data, validation, policy, monkey
         np.testing.assert_allclose(one, other, atol=1e-3)
 
 
-@pytest.mark.compute
 def test_gradual_unfreezing_from_disk(data, validation):
     make = lambda kind: lambda: kind(residual(), num_classes=3)  # noqa: E731
     policy = gradual(3, epochs=1, learning_rate=1e-3)
@@ -87,7 +86,6 @@ def test_temporary_files_are_removed(data, validation, tmp_path, monkeypatch):
     assert not list(tmp_path.glob("features-*"))
 
 
-@pytest.mark.compute
 def test_a_folder_is_taken_up_again_until_something_changes(data, validation, tmp_path, counted):
     make = lambda: Classifier(residual(), num_classes=3)  # noqa: E731
 
@@ -215,7 +213,6 @@ class Shift(keras.layers.Layer):
         return x * keras.random.uniform((keras.ops.shape(x)[0], 1, 1, 1), seed=self.seeds)
 
 
-@pytest.mark.compute
 @pytest.mark.parametrize("where", ["memory", "disk"])
 @pytest.mark.parametrize("stage", [PROBE, TOP], ids=["probe", "top"])
 def test_draws_take_turns(data, validation, where, stage, monkeypatch, counted):

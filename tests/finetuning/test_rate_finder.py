@@ -12,8 +12,6 @@ from tftransfer.finetuning.rate_curve import LearningRates
 from tftransfer.finetuning.rate_finder import lr_find
 from tftransfer.policies import Stage, full, l2_sp, linear_probe
 
-pytestmark = pytest.mark.compute
-
 
 def state(task):
     optimizer = getattr(task, "optimizer", None)
@@ -25,6 +23,7 @@ def equal(one, other):
     return all(np.array_equal(a, b) for a, b in zip(one, other, strict=True))
 
 
+@pytest.mark.compute
 def test_nothing_has_changed(make_task, data):
     task = make_task(backbone_dropout=0.3)
     task.backbone.get_layer("conv_00").trainable = False
@@ -70,6 +69,7 @@ def test_it_is_put_back_also_when_it_fails(make_task, data):
     assert equal(before, state(task)) and not task.compiled
 
 
+@pytest.mark.compute
 def test_the_ramp_is_what_by_hand_gives(data):
     """SGD on one linear layer, in NumPy."""
     x = data[0].reshape(len(data[0]), -1)[:16]

@@ -14,8 +14,6 @@ from tftransfer.finetuning.targets import Targets
 from tftransfer.policies import full, linear_probe
 from tftransfer.tasks import Classifier, Regressor
 
-pytestmark = pytest.mark.compute
-
 
 class HearsSteps(keras.callbacks.Callback):
     """Makes finetune take step by step what it would else do in one loop per epoch."""
@@ -46,6 +44,7 @@ def probed(task, data, **options):
     return [np.array(w) for w in task.head.get_weights()]
 
 
+@pytest.mark.compute
 @pytest.mark.parametrize("kind", ["numbers", "rows", "binary"])
 def test_class_weights_and_smoothing_are_kerass_on_every_path(kind):
     x, y = uneven()
@@ -140,6 +139,7 @@ def test_mixing_serves_every_kind_of_label(labels, capsys):
     assert "running in every step (examples are mixed with one another)" in capsys.readouterr().out
 
 
+@pytest.mark.compute
 def test_mixed_batches_are_what_data_mixed_gives():
     x, y = pictures(30)
     task = Classifier(small_backbone(), 3)

@@ -38,7 +38,6 @@ def test_losses_by_hand():
     assert float(making) == pytest.approx(expected, rel=1e-6)
 
 
-@pytest.mark.compute
 def test_the_encoder_undoes_the_generator():
     """On rows of one hidden number: the code of a made row tells the noise that it was made from."""
     keras.utils.set_random_seed(0)

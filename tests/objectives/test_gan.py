@@ -59,7 +59,6 @@ def test_the_fixed_copy_says_the_same():
     np.testing.assert_allclose(outputs["made"], outputs["made_fixed"], atol=1e-5)
 
 
-@pytest.mark.compute
 def test_the_generator_finds_a_distribution():
     keras.utils.set_random_seed(0)
     rows = np.random.default_rng(0).normal([0.75, 0.3], 0.05, size=(256, 2)).astype("float32")

@@ -7,11 +7,23 @@ from tftransfer import policies
 from tftransfer.finetuning import finetune
 
 POLICIES = [name for name in policies.__all__ if name[0].islower()]
+ON_JAX = {
+    "layer_decay",
+    "gradual",
+    "lora",
+    "surgical",
+}  # one of each mechanism: JAX compiles for seconds
+CASES = [
+    pytest.param(
+        name, kind, marks=[pytest.mark.compute] * (kind == "vit" and name in ON_JAX), id=f"{name}-{kind}"
+    )
+    for kind in ("vit", "cnn")
+    for name in POLICIES
+]
 FIRST = {"surgical": policies.linear_probe(1)}  # says little without a head that has learned
 
 
-@pytest.mark.parametrize("kind", [pytest.param("vit", marks=pytest.mark.compute), "cnn"])
-@pytest.mark.parametrize("name", POLICIES)
+@pytest.mark.parametrize(("name", "kind"), CASES)
 def test_learns_and_moves_what_it_says_and_nothing_else(name, kind, make_task, snapshot, data):
     policy = getattr(policies, name)(epochs=6, learning_rate=1e-2)
     task = make_task(kind)

@@ -50,7 +50,6 @@ def test_two_replicas_give_the_weights_of_one_device(cls):
     np.testing.assert_allclose(*shown, atol=1e-5)
 
 
-@pytest.mark.compute
 @every
 def test_xla_compiles_the_whole_step(cls):
     """The only stand-in for a TPU to be had on a CPU."""
