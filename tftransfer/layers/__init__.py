@@ -2,6 +2,7 @@
 
 from tftransfer.layers.augmentation import RandomView
 from tftransfer.layers.config import Configured, register
+from tftransfer.layers.contrast import contrast
 from tftransfer.layers.corruption import corrupted_rows, swap_values
 from tftransfer.layers.decoder import example_decoder
 from tftransfer.layers.normalization import batch_normalization
@@ -13,11 +14,20 @@ from tftransfer.layers.projector import projector
 from tftransfer.layers.random_states import random_states, random_states_kept
 from tftransfer.layers.scaling import rescales_pixels
 from tftransfer.layers.schedule import StepCount, cosine
+from tftransfer.layers.span_corruption import cut_spans
 from tftransfer.layers.stages import token_stages
 from tftransfer.layers.table_embedding import TableEmbedding
 from tftransfer.layers.table_preprocessing import TablePreprocessing, preprocessing_of
 from tftransfer.layers.targets import row_targets, token_targets
 from tftransfer.layers.teacher import Teacher
+from tftransfer.layers.token_loss import (
+    Perplexity,
+    TokenAccuracy,
+    TokenCrossentropy,
+    next_tokens,
+    token_means,
+)
+from tftransfer.layers.token_masking import hide_tokens, maskable
 from tftransfer.layers.transformer import SelfAttention, TransformerBlock
 from tftransfer.layers.views import check_view, default_view, two_views
 
@@ -25,6 +35,7 @@ __all__ = [
     "Configured",
     "PatchDecoder",
     "PatchEmbedding",
+    "Perplexity",
     "PositionEmbedding",
     "RandomView",
     "SelfAttention",
@@ -32,13 +43,20 @@ __all__ = [
     "TableEmbedding",
     "TablePreprocessing",
     "Teacher",
+    "TokenAccuracy",
+    "TokenCrossentropy",
     "TransformerBlock",
     "batch_normalization",
     "check_view",
+    "contrast",
     "corrupted_rows",
     "cosine",
+    "cut_spans",
     "default_view",
     "example_decoder",
+    "hide_tokens",
+    "maskable",
+    "next_tokens",
     "normalize_patches",
     "patchify",
     "pool",
@@ -51,6 +69,7 @@ __all__ = [
     "row_targets",
     "sincos_positions",
     "swap_values",
+    "token_means",
     "token_stages",
     "token_targets",
     "two_views",
