@@ -6,6 +6,7 @@ from tftransfer.evaluation.comparison import Comparison, Row
 from tftransfer.evaluation.cross_validation import CrossValidation, cross_validate
 from tftransfer.evaluation.curves import history_figure
 from tftransfer.evaluation.embedding_map import embedding_figure
+from tftransfer.evaluation.entities import EntityReport, entities, invalid_tags
 from tftransfer.evaluation.evaluate import evaluate
 from tftransfer.evaluation.gallery import gallery
 from tftransfer.evaluation.health import Health, alignment, uniformity
@@ -18,6 +19,7 @@ from tftransfer.evaluation.report import Report
 __all__ = [
     "Comparison",
     "CrossValidation",
+    "EntityReport",
     "Health",
     "Interval",
     "Probe",
@@ -30,10 +32,12 @@ __all__ = [
     "cross_validate",
     "embed",
     "embedding_figure",
+    "entities",
     "evaluate",
     "expected_calibration_error",
     "gallery",
     "history_figure",
+    "invalid_tags",
     "knn_accuracy",
     "mean_interval",
     "paired_interval",
