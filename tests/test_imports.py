@@ -40,10 +40,10 @@ ALLOWED = {
 }
 # Folders whose members know nothing of each other, and what each of them may still take from beside it.
 APART = {
-    "objectives": {"objective", "joint_embedding", "adversarial"},
+    "objectives": {"objective", "joint_embedding", "adversarial", "language_model"},
     "tasks": {"task"},
     "policies": {"policy"},
-    "backbones": {"shapes", "residual"},
+    "backbones": {"shapes", "residual", "text_stages"},
 }
 
 

@@ -20,19 +20,33 @@ from tftransfer.layers.table_embedding import TableEmbedding
 from tftransfer.layers.table_preprocessing import TablePreprocessing, preprocessing_of
 from tftransfer.layers.targets import row_targets, token_targets
 from tftransfer.layers.teacher import Teacher
+from tftransfer.layers.text_embedding import (
+    HidePadding,
+    NotPadding,
+    TextSegments,
+    TokenPositions,
+    TokenTypes,
+    word_table,
+)
+from tftransfer.layers.text_ids import TextIds, looks_ahead, text_ids
 from tftransfer.layers.token_loss import (
     Perplexity,
     TokenAccuracy,
     TokenCrossentropy,
+    bits_per_byte,
     next_tokens,
     token_means,
+    token_nats,
 )
 from tftransfer.layers.token_masking import hide_tokens, maskable
+from tftransfer.layers.tokenization import Tokenization, tokenization_of
 from tftransfer.layers.transformer import SelfAttention, TransformerBlock
 from tftransfer.layers.views import check_view, default_view, two_views
 
 __all__ = [
     "Configured",
+    "HidePadding",
+    "NotPadding",
     "PatchDecoder",
     "PatchEmbedding",
     "Perplexity",
@@ -43,10 +57,16 @@ __all__ = [
     "TableEmbedding",
     "TablePreprocessing",
     "Teacher",
+    "TextIds",
+    "TextSegments",
     "TokenAccuracy",
     "TokenCrossentropy",
+    "TokenPositions",
+    "TokenTypes",
+    "Tokenization",
     "TransformerBlock",
     "batch_normalization",
+    "bits_per_byte",
     "check_view",
     "contrast",
     "corrupted_rows",
@@ -55,6 +75,7 @@ __all__ = [
     "default_view",
     "example_decoder",
     "hide_tokens",
+    "looks_ahead",
     "maskable",
     "next_tokens",
     "normalize_patches",
@@ -69,9 +90,13 @@ __all__ = [
     "row_targets",
     "sincos_positions",
     "swap_values",
+    "text_ids",
     "token_means",
+    "token_nats",
     "token_stages",
     "token_targets",
+    "tokenization_of",
     "two_views",
     "unpatchify",
+    "word_table",
 ]
