@@ -5,8 +5,14 @@ import numpy as np
 import pytest
 from keras import ops
 
-from tftransfer.layers import Perplexity, TokenAccuracy, TokenCrossentropy, next_tokens, token_means
-from tftransfer.layers.token_loss import bits_per_byte
+from tftransfer.layers import (
+    Perplexity,
+    TokenAccuracy,
+    TokenCrossentropy,
+    bits_per_byte,
+    next_tokens,
+    token_means,
+)
 
 pytestmark = pytest.mark.compute
 

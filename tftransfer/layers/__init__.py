@@ -8,7 +8,7 @@ from tftransfer.layers.decoder import example_decoder
 from tftransfer.layers.normalization import batch_normalization
 from tftransfer.layers.patch_decoder import PatchDecoder
 from tftransfer.layers.patches import PatchEmbedding, normalize_patches, patchify, unpatchify
-from tftransfer.layers.pooling import pool
+from tftransfer.layers.pooling import TokenPooling, pool
 from tftransfer.layers.positions import PositionEmbedding, sincos_positions
 from tftransfer.layers.projector import projector
 from tftransfer.layers.random_states import random_states, random_states_kept
@@ -29,6 +29,7 @@ from tftransfer.layers.text_embedding import (
     word_table,
 )
 from tftransfer.layers.text_ids import TextIds, looks_ahead, text_ids
+from tftransfer.layers.token_ids import TokenIds
 from tftransfer.layers.token_loss import (
     Perplexity,
     TokenAccuracy,
@@ -61,6 +62,8 @@ __all__ = [
     "TextSegments",
     "TokenAccuracy",
     "TokenCrossentropy",
+    "TokenIds",
+    "TokenPooling",
     "TokenPositions",
     "TokenTypes",
     "Tokenization",

@@ -8,7 +8,16 @@ from keras import ops
 from tftransfer import placement
 from tftransfer.layers.config import register
 
-__all__ = ["IGNORED", "Perplexity", "TokenAccuracy", "TokenCrossentropy", "next_tokens", "token_means"]
+__all__ = [
+    "IGNORED",
+    "Perplexity",
+    "TokenAccuracy",
+    "TokenCrossentropy",
+    "bits_per_byte",
+    "next_tokens",
+    "token_means",
+    "token_nats",
+]
 
 IGNORED = -1  # the label of a token that is no target
 
@@ -37,6 +46,25 @@ def token_means(errors, mask):
     counted = ops.sum(placement.all_gather(ops.reshape(ops.sum(mask), (1,))))
     _, total = placement.rows_before_and_total(ops.shape(sums)[0])
     return sums * ops.cast(total, "float32") / ops.maximum(ops.stop_gradient(counted), 1.0)
+
+
+def token_nats(logits, targets):
+    """What each target cost: `-log p(target)` in nats, float32 `(batch, tokens)`, 0 where the target is `IGNORED`.
+
+    Args:
+        logits: `(batch, tokens, vocabulary)`, of any float type; the softmax is computed in float32.
+        targets: int `(batch, tokens)`, -1 for none.
+
+    Example:
+
+    >>> logits = ops.zeros((1, 2, 4))
+    >>> [round(float(nats), 4) for nats in token_nats(logits, ops.convert_to_tensor([[3, -1]]))[0]]  # log 4
+    [1.3863, 0.0]
+    """
+    targets = ops.cast(targets, "int32")
+    logits = ops.cast(logits, "float32")
+    nats = ops.sparse_categorical_crossentropy(ops.maximum(targets, 0), logits, from_logits=True)
+    return ops.where(targets >= 0, nats, 0.0)
 
 
 def next_tokens(ids, *, end_id=None):
@@ -98,7 +126,7 @@ class TokenCrossentropy(keras.losses.Loss):
     def call(self, y_true, y_pred):
         labels = ops.cast(y_true, "int32")
         logits = ops.cast(y_pred, "float32")
-        errors = ops.sparse_categorical_crossentropy(ops.maximum(labels, 0), logits, from_logits=True)
+        errors = token_nats(logits, labels)
         if self.label_smoothing:
             even = ops.logsumexp(logits, axis=-1) - ops.mean(logits, axis=-1)
             errors = (1 - self.label_smoothing) * errors + self.label_smoothing * even
@@ -158,20 +186,32 @@ class Perplexity(keras.metrics.Mean):
 
     def update_state(self, y_true, y_pred, sample_weight=None):
         labels = ops.cast(y_true, "int32")
-        logits = ops.cast(y_pred, "float32")
-        nats = ops.sparse_categorical_crossentropy(ops.maximum(labels, 0), logits, from_logits=True)
-        return super().update_state(nats, _weights(labels, sample_weight))
+        return super().update_state(token_nats(y_pred, labels), _weights(labels, sample_weight))
 
-    def update_mean(self, nats, count):
-        """Counts a mean of `nats` over `count` tokens, where the loss has computed it already."""
-        return super().update_state(nats, count)
+    def update_nats(self, nats, mask):
+        """Counts what tokens cost (`token_nats`) where that is known already; mask 1 = counts."""
+        return super().update_state(nats, mask)
 
     def result(self):
         return ops.exp(ops.minimum(super().result(), 80.0))  # e^80 is the most that float32 holds, nearly
 
 
 def bits_per_byte(nats, byte_counts):
-    """`nats / ln 2 / bytes`, of a sum of nats over tokens of so many bytes in all; 0 without bytes."""
+    """`Σ nats / ln 2 / Σ bytes`, and the bytes: what texts cost, whatever vocabulary they were cut by.
+
+    Args:
+        nats: `(batch, tokens)`.
+        byte_counts: UTF-8 bytes that each of the tokens stands for, of the same shape.
+
+    Returns:
+        `(bits a byte, bytes)`, two float32 scalars; 0 bits where there are no bytes.
+
+    Example:
+
+    >>> bits, count = bits_per_byte(ops.log(ops.convert_to_tensor([2.0, 4.0])), ops.convert_to_tensor([1, 2]))
+    >>> round(float(bits), 4), float(count)
+    (1.0, 3.0)
+    """
     count = ops.sum(ops.cast(byte_counts, "float32"))
     return ops.sum(ops.cast(nats, "float32")) / math.log(2) / ops.maximum(count, 1.0), count
 

@@ -4,10 +4,12 @@ from tftransfer.objectives.autoencoder import Autoencoder
 from tftransfer.objectives.barlow_twins import BarlowTwins
 from tftransfer.objectives.bigan import BiGAN
 from tftransfer.objectives.byol import BYOL
+from tftransfer.objectives.causal_lm import CausalLM
 from tftransfer.objectives.dino import DINO
 from tftransfer.objectives.gan import GAN
 from tftransfer.objectives.ijepa import IJEPA
 from tftransfer.objectives.masked_autoencoder import MaskedAutoencoder
+from tftransfer.objectives.masked_lm import MaskedLM
 from tftransfer.objectives.moco import MoCo
 from tftransfer.objectives.next_patch_prediction import NextPatchPrediction
 from tftransfer.objectives.objective import Objective
@@ -30,7 +32,9 @@ __all__ = [
     "Autoencoder",
     "BarlowTwins",
     "BiGAN",
+    "CausalLM",
     "MaskedAutoencoder",
+    "MaskedLM",
     "MoCo",
     "NextPatchPrediction",
     "Objective",
