@@ -8,7 +8,7 @@ import pytest
 from keras import ops
 
 from tests.layers.test_token_masking import SPECIAL, texts
-from tftransfer.layers import cut_spans
+from tftransfer.layers import cut_spans, hide_tokens
 
 pytestmark = pytest.mark.compute
 
@@ -68,3 +68,26 @@ def test_rows_too_short_to_cut_stay():
     corrupted, target, noise = cut(ids)
     np.testing.assert_array_equal(corrupted, ids)
     assert not noise.any() and not target.any()
+
+
+@pytest.mark.skipif(
+    keras.backend.backend() != "tensorflow", reason="elsewhere all lengths are known beforehand"
+)
+def test_rows_whose_length_is_known_in_the_step_only():
+    import tensorflow as tf
+
+    ids = texts()
+    seeds = [keras.random.SeedGenerator(0) for _ in range(2)]
+    options = {"special_ids": SPECIAL, "mask_id": 4}
+
+    @tf.function(input_signature=[tf.TensorSpec((None, None), "int32")])
+    def both(x):
+        spans = cut_spans(x, ratio=0.3, mean_length=3, end_id=3, seed=seeds[0], **options)
+        return spans, hide_tokens(x, ratio=0.15, vocabulary_size=30, seed=seeds[1], **options)
+
+    for length in (40, 17):
+        spans, hidden = both(ids[:, :length])
+        assert spans[0].shape == (64, length) and hidden[1].shape == (64, round(0.15 * length))
+        assert (np.asarray(hidden[2]).sum(1) > 0).mean() > 0.9
+    spans, _ = both(ids)
+    assert put_together(spans[0].numpy()[0], spans[1].numpy()[0])

@@ -4,7 +4,7 @@ import keras
 from keras import ops
 
 from tftransfer import placement
-from tftransfer.layers.token_masking import maskable
+from tftransfer.layers.token_masking import maskable, share_of
 
 __all__ = ["cut_spans"]
 
@@ -32,9 +32,6 @@ def cut_spans(ids, *, ratio, mean_length, special_ids, mask_id, end_id, seed):
         `(corrupted, target, noise)`: ids `(batch, tokens)`, padding at their ends; `(batch, T)`, for each span
         the mask and its tokens, then `end_id`, then padding; bool `(batch, tokens)`, what was cut out.
 
-    Raises:
-        ValueError: for rows of unknown length.
-
     Example:
 
     >>> ids = ops.convert_to_tensor([[2, 10, 11, 12, 13, 3, 0]])
@@ -44,9 +41,7 @@ def cut_spans(ids, *, ratio, mean_length, special_ids, mask_id, end_id, seed):
     (2, (1, 8), [4, 3])
     """
     ids = ops.cast(ids, "int32")
-    rows, n = ops.shape(ids)[0], ids.shape[1]
-    if n is None:
-        raise ValueError("cut_spans takes rows of one known length; give batches a fixed length.")
+    rows, n = ops.shape(ids)
     draws = placement.per_example(
         lambda many: keras.random.uniform((many, 2, n), dtype="float32", seed=seed), rows
     )
@@ -56,7 +51,7 @@ def cut_spans(ids, *, ratio, mean_length, special_ids, mask_id, end_id, seed):
     cut = ops.minimum(ops.maximum(cut, 1), ops.maximum(size - 1, 0))  # something stays
     spans = _rounded(ops.cast(cut, "float32") / mean_length)
     spans = ops.minimum(ops.maximum(spans, 1), ops.minimum(cut, size - cut))
-    most = max(1, round(n * ratio / mean_length) + 1)
+    most = share_of(n, ratio / mean_length) + 1
     hidden = _parts(draws[:, 0], cut, spans, most)  # (b, most): lengths
     seen = _parts(draws[:, 1], size - cut, spans, most)
     first = ops.cumsum(seen, axis=1) + ops.cumsum(hidden, axis=1) - hidden  # (b, most): among the free tokens
@@ -67,7 +62,7 @@ def cut_spans(ids, *, ratio, mean_length, special_ids, mask_id, end_id, seed):
     noise = ops.logical_and(ops.any(inside, axis=2), free > 0)  # (b, n)
     begins = ops.logical_and(ops.any(ops.logical_and(ops.equal(place, first), inside), axis=2), noise)
     corrupted = _in_order(ops.where(begins, mask_id, ids), ops.logical_or(begins, ops.logical_not(noise)))
-    longest = min(2 * n, max(1, round(n * ratio)) + most + 1)
+    longest = share_of(n, ratio) + most + 1
     return corrupted, _target(ids, noise, begins, mask_id, end_id)[:, :longest], noise
 
 
@@ -77,7 +72,7 @@ def _rounded(x):
 
 def _parts(draws, size, parts, most):
     """Lengths `(batch, most)` of `size` things parted at random into `parts` that are not empty, zeros behind."""
-    n = draws.shape[1]
+    n = ops.shape(draws)[1]
     places = ops.arange(n, dtype="int32")[None]
     cuttable = ops.logical_and(places >= 1, places < size)  # a cut before each of these
     rank = ops.argsort(ops.argsort(ops.where(cuttable, draws, 2.0), axis=1), axis=1)
@@ -90,7 +85,7 @@ def _parts(draws, size, parts, most):
 
 def _in_order(ids, kept):
     """The kept ids of each row side by side, then padding."""
-    n = ids.shape[1]
+    n = ops.shape(ids)[1]
     places = ops.arange(n, dtype="int32")[None]
     order = ops.argsort(ops.where(kept, places, places + n), axis=1)
     count = ops.sum(ops.cast(kept, "int32"), axis=1, keepdims=True)
@@ -99,7 +94,7 @@ def _in_order(ids, kept):
 
 def _target(ids, noise, begins, mask_id, end_id):
     """For each span the mask, then its tokens; then the end: `(batch, 2 · tokens)`."""
-    rows, n = ops.shape(ids)[0], ids.shape[1]
+    rows, n = ops.shape(ids)
     pairs = ops.stack([ops.full_like(ids, mask_id), ids], axis=2)  # each token with a mask before it
     kept = ops.reshape(ops.stack([begins, noise], axis=2), (rows, 2 * n))
     listed = _in_order(ops.reshape(pairs, (rows, 2 * n)), kept)

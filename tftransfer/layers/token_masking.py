@@ -80,7 +80,7 @@ def hide_tokens(
     substitute = _random_ids(draws[:, 2], special_ids, vocabulary_size)
     instead = ops.where(draws[:, 1] < 1 - kept - random, mask_id, substitute)
     instead = ops.where(draws[:, 1] < 1 - kept, instead, ids)
-    width = max(1, round(ratio * n)) if isinstance(n, int) else _most(n, ratio)
+    width = share_of(n, ratio)
     return ops.where(hidden, instead, ids), order[:, :width], ops.cast(chosen[:, :width], "float32")
 
 
@@ -90,8 +90,11 @@ def _budget(free, ratio):
     return ops.cast(ops.minimum(wanted, count), "int32")
 
 
-def _most(n, ratio):
-    return ops.cast(ops.maximum(ops.floor(ratio * ops.cast(n, "float32") + 0.5), 1.0), "int32")
+def share_of(n, ratio):
+    """`max(1, round(ratio · n))`, of an int or of a scalar tensor, where rows have a length known only in the step."""
+    if isinstance(n, int):
+        return max(1, round(ratio * n))
+    return ops.cast(ops.maximum(ops.round(ratio * ops.cast(n, "float32")), 1.0), "int32")
 
 
 def _of_words(ids, free, draws, continues_word):

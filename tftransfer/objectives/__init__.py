@@ -13,8 +13,10 @@ from tftransfer.objectives.masked_lm import MaskedLM
 from tftransfer.objectives.moco import MoCo
 from tftransfer.objectives.next_patch_prediction import NextPatchPrediction
 from tftransfer.objectives.objective import Objective
+from tftransfer.objectives.replaced_token import ReplacedToken
 from tftransfer.objectives.rotation_prediction import RotationPrediction
 from tftransfer.objectives.scarf import SCARF
+from tftransfer.objectives.sentence_contrast import SentenceContrast
 from tftransfer.objectives.simclr import SimCLR
 from tftransfer.objectives.simmim import SimMIM
 from tftransfer.objectives.simsiam import SimSiam
@@ -38,7 +40,9 @@ __all__ = [
     "MoCo",
     "NextPatchPrediction",
     "Objective",
+    "ReplacedToken",
     "RotationPrediction",
+    "SentenceContrast",
     "SimCLR",
     "SimMIM",
     "SimSiam",
