@@ -6,7 +6,7 @@ import warnings
 import keras
 import numpy as np
 
-from tftransfer.data import batches, rescales_pixels, steps_per_epoch
+from tftransfer.data import batches, read_texts, rescales_pixels, steps_per_epoch
 from tftransfer.evaluation.outputs import output_kind, to_probabilities
 from tftransfer.evaluation.regression import RegressionReport
 from tftransfer.evaluation.report import Report
@@ -24,7 +24,8 @@ def evaluate(task, data, *, batch_size=256, class_names=None, top_k=(1, 5), verb
 
     Args:
         task: The model.
-        data: `(x, y)`, `Examples`, or a `tf.data.Dataset` of batches `(x, y)`. Labels are integers, one-hot
+        data: `(x, y)`, `Examples`, or a `tf.data.Dataset` of batches `(x, y)`; x may be texts for a task that reads
+            texts. Labels are integers, one-hot
             rows, or rows of 0 and 1 for several labels per example; for a `Regressor` they are numbers.
         batch_size: Examples per step, for data that is not batched yet.
         class_names: Names in the order of the classes; None takes those of `data`, else numbers.
@@ -51,7 +52,7 @@ def evaluate(task, data, *, batch_size=256, class_names=None, top_k=(1, 5), verb
         )
     if class_names is None:
         class_names = getattr(data, "class_names", None)
-    outputs, labels = _predict(task, data, batch_size, verbose)
+    outputs, labels = _predict(task, read_texts(data, task), batch_size, verbose)
     if isinstance(task, Regressor):
         return RegressionReport(labels, outputs, target_names=class_names)
     multi_label = getattr(task, "multi_label", None)

@@ -12,6 +12,7 @@ from tftransfer.layers.pooling import TokenPooling, pool
 from tftransfer.layers.positions import PositionEmbedding, sincos_positions
 from tftransfer.layers.projector import projector
 from tftransfer.layers.random_states import random_states, random_states_kept
+from tftransfer.layers.raw_texts import are_texts, to_ids
 from tftransfer.layers.scaling import rescales_pixels
 from tftransfer.layers.schedule import StepCount, cosine
 from tftransfer.layers.span_corruption import cut_spans
@@ -68,6 +69,7 @@ __all__ = [
     "TokenTypes",
     "Tokenization",
     "TransformerBlock",
+    "are_texts",
     "batch_normalization",
     "bits_per_byte",
     "check_view",
@@ -94,6 +96,7 @@ __all__ = [
     "sincos_positions",
     "swap_values",
     "text_ids",
+    "to_ids",
     "token_means",
     "token_nats",
     "token_stages",

@@ -8,6 +8,7 @@ import keras
 import numpy as np
 
 from tftransfer.layers.config import Configured, register
+from tftransfer.layers.token_ids import TokenIds
 from tftransfer.layers.tokenizer_json import canonical, words_of
 from tftransfer.layers.tokenizer_rows import cut_pair, list_of, padded
 from tftransfer.layers.tokenizer_training import as_text, from_vocabulary, rust, train
@@ -90,7 +91,7 @@ class Tokenization(Configured, keras.layers.Layer):
             vocabulary_size: tokens at most, special ones included.
             lowercase: whether case is ignored; by default with "wordpiece" only.
             min_count: pairs that occur fewer times are not merged (not with "unigram").
-            verbose: 0 is silent, anything else shows progress.
+            verbose: 0 is silent, 1 shows progress, "auto" shows it on a terminal.
 
         Returns:
             The layer itself.
@@ -153,7 +154,7 @@ class Tokenization(Configured, keras.layers.Layer):
             special: whether start and end are added; by default with all kinds but bpe.
 
         Returns:
-            int32 `(rows, max_length)`, padded with 0 on the right.
+            `TokenIds`, an int32 array `(rows, max_length)`, padded with 0 on the right.
 
         Raises:
             ValueError: for what is no text, pairs of another number, or other arguments.
@@ -178,7 +179,7 @@ class Tokenization(Configured, keras.layers.Layer):
                 a + between + b for a, b in (cut_pair(a, b, room) for a, b in zip(rows, second, strict=True))
             ]
         room = length - len(before) - len(behind)
-        return padded([before + row[:room] + behind or [self.end_id] for row in rows], length)
+        return self._rows([before + row[:room] + behind or [self.end_id] for row in rows], length)
 
     def windows(self, texts, max_length=None, *, stride=None, special=None):
         """Texts of any length as rows: `(ids (rows, max_length), number of the text of each row (rows,))`.
@@ -201,7 +202,7 @@ class Tokenization(Configured, keras.layers.Layer):
                 before + ids[i * stride : i * stride + room] + behind or [self.end_id] for i in range(count)
             ]
             owners += [owner] * count
-        return padded(rows, length), np.array(owners, "int32")
+        return self._rows(rows, length), np.array(owners, "int32")
 
     def encode_words(self, sentences, max_length=None):
         """Sentences that are cut into words already: `(ids, word_of_token)`, both int32 `(sentences, max_length)`.
@@ -225,7 +226,7 @@ class Tokenization(Configured, keras.layers.Layer):
             row, owner = list(itertools.chain(*parts)), [i for i, part in enumerate(parts) for _ in part]
             rows.append(before + row[:room] + behind or [self.end_id])
             owners.append([0] * len(before) + [i + 1 for i in owner[:room]] + [0] * len(behind))
-        return padded(rows, length), padded(owners, length) - 1
+        return self._rows(rows, length), padded(owners, length) - 1
 
     def pack(self, texts, length=None):
         """Documents one behind the other in full rows, each ended by `end_id`: int32 `(rows, length)`.
@@ -245,7 +246,7 @@ class Tokenization(Configured, keras.layers.Layer):
         if not documents:
             raise ValueError("There is nothing to pack: all documents are empty.")
         flat = np.fromiter(itertools.chain.from_iterable([*ids, self.end_id] for ids in documents), "int32")
-        return np.pad(flat, (0, -len(flat) % length)).reshape(-1, length)
+        return TokenIds(np.pad(flat, (0, -len(flat) % length)).reshape(-1, length), self.checksum)
 
     def decode(self, ids):
         """The text of a row of ids, or a list of them for several rows; special tokens and padding are left out."""
@@ -262,6 +263,9 @@ class Tokenization(Configured, keras.layers.Layer):
 
     def compute_output_shape(self, input_shape):
         return input_shape
+
+    def _rows(self, rows, length):
+        return TokenIds(padded(rows, length), self.checksum)
 
     def _fitted(self):
         _ = self.words

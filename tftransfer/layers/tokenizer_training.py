@@ -4,6 +4,7 @@ import functools
 import itertools
 import numbers
 import os
+import sys
 
 import numpy as np
 
@@ -79,7 +80,7 @@ def train(corpus, *, kind, vocabulary_size, lowercase, min_count, verbose):
         package(),
         lowercase,
         vocab_size=int(vocabulary_size),
-        show_progress=bool(verbose),
+        show_progress=sys.stderr.isatty() if verbose == "auto" else bool(verbose),
         **({} if kind == "unigram" else {"min_frequency": min_count}),
     )
     seen = [0]
