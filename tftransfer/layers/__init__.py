@@ -1,10 +1,12 @@
 """Small Keras layers that the builders, objectives and tasks are made of."""
 
 from tftransfer.layers.augmentation import RandomView
+from tftransfer.layers.causal_steps import CausalSteps
 from tftransfer.layers.config import Configured, register
 from tftransfer.layers.contrast import contrast
 from tftransfer.layers.corruption import corrupted_rows, swap_values
 from tftransfer.layers.decoder import example_decoder
+from tftransfer.layers.generation import beam_search, choose_tokens, write_tokens
 from tftransfer.layers.normalization import batch_normalization
 from tftransfer.layers.patch_decoder import PatchDecoder
 from tftransfer.layers.patches import PatchEmbedding, normalize_patches, patchify, unpatchify
@@ -21,6 +23,7 @@ from tftransfer.layers.table_embedding import TableEmbedding
 from tftransfer.layers.table_preprocessing import TablePreprocessing, preprocessing_of
 from tftransfer.layers.targets import row_targets, token_targets
 from tftransfer.layers.teacher import Teacher
+from tftransfer.layers.text_decoder import CrossAttention, TextDecoder
 from tftransfer.layers.text_embedding import (
     HidePadding,
     NotPadding,
@@ -46,7 +49,9 @@ from tftransfer.layers.transformer import SelfAttention, TransformerBlock
 from tftransfer.layers.views import check_view, default_view, two_views
 
 __all__ = [
+    "CausalSteps",
     "Configured",
+    "CrossAttention",
     "HidePadding",
     "NotPadding",
     "PatchDecoder",
@@ -59,6 +64,7 @@ __all__ = [
     "TableEmbedding",
     "TablePreprocessing",
     "Teacher",
+    "TextDecoder",
     "TextIds",
     "TextSegments",
     "TokenAccuracy",
@@ -71,8 +77,10 @@ __all__ = [
     "TransformerBlock",
     "are_texts",
     "batch_normalization",
+    "beam_search",
     "bits_per_byte",
     "check_view",
+    "choose_tokens",
     "contrast",
     "corrupted_rows",
     "cosine",
@@ -105,4 +113,5 @@ __all__ = [
     "two_views",
     "unpatchify",
     "word_table",
+    "write_tokens",
 ]
