@@ -1,19 +1,24 @@
 """Small backbones and batches that objectives are tried on."""
 
+import tempfile
+from pathlib import Path
+
 import keras
 import numpy as np
 import pytest
 
 from tftransfer import backbones
 from tftransfer.layers import Tokenization
-from tftransfer.layers.tokenizer_training import from_vocabulary
 
 
 def tiny_tokenization(max_length=12):
     """Letters, and letters that go on with a word: 5 special ids, then 24."""
     letters = "abcdefghijkl"
     special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-    return Tokenization(from_vocabulary([*special, *letters, *(f"##{x}" for x in letters)]), max_length)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "vocab.txt")
+        path.write_text("\n".join([*special, *letters, *(f"##{x}" for x in letters)]))
+        return Tokenization.from_file(path, max_length)
 
 
 def tiny_backbone(kind):

@@ -20,6 +20,7 @@ from tftransfer.objectives.sentence_contrast import SentenceContrast
 from tftransfer.objectives.simclr import SimCLR
 from tftransfer.objectives.simmim import SimMIM
 from tftransfer.objectives.simsiam import SimSiam
+from tftransfer.objectives.span_denoising import SpanDenoising
 from tftransfer.objectives.variational_autoencoder import VariationalAutoencoder
 from tftransfer.objectives.vicreg import VICReg
 from tftransfer.objectives.vime import VIME
@@ -46,6 +47,7 @@ __all__ = [
     "SimCLR",
     "SimMIM",
     "SimSiam",
+    "SpanDenoising",
     "VICReg",
     "VariationalAutoencoder",
 ]
