@@ -2,16 +2,16 @@
 
 import itertools
 import numbers
-from pathlib import Path
 
 import keras
 import numpy as np
 
 from tftransfer.layers.config import Configured, register
 from tftransfer.layers.token_ids import TokenIds
+from tftransfer.layers.tokenizer_files import tokenizer_json
 from tftransfer.layers.tokenizer_json import canonical, words_of
 from tftransfer.layers.tokenizer_rows import cut_pair, list_of, padded
-from tftransfer.layers.tokenizer_training import as_text, from_vocabulary, rust, train
+from tftransfer.layers.tokenizer_training import as_text, rust, train
 
 __all__ = ["Tokenization", "tokenization_of"]
 
@@ -62,22 +62,13 @@ class Tokenization(Configured, keras.layers.Layer):
 
     @classmethod
     def from_file(cls, path, max_length=128):
-        """A tokenization of a `tokenizer.json`, or of BERT's `vocab.txt` (lower case), or of a folder that holds one.
+        """A tokenization of a `tokenizer.json`, of BERT's `vocab.txt`, of GPT-2's `vocab.json`, or of their folder.
 
         Raises:
             OSError: when there is no such file.
             ValueError: when it holds no tokenizer of a kind that is read here.
         """
-        path = Path(path).expanduser()
-        if path.is_dir():
-            names = ("tokenizer.json", "vocab.txt")
-            path = next((path / n for n in names if (path / n).is_file()), path / names[0])
-        if not path.is_file():
-            raise FileNotFoundError(
-                f"There is no file {path}. Give a tokenizer.json of the package tokenizers."
-            )
-        text = path.read_text(encoding="utf-8")
-        return cls(from_vocabulary(text.splitlines()) if path.suffix == ".txt" else text, max_length)
+        return cls(tokenizer_json(path), max_length)
 
     def adapt(
         self, corpus, *, kind="wordpiece", vocabulary_size=8000, lowercase=None, min_count=2, verbose="auto"

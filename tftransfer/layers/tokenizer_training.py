@@ -2,6 +2,7 @@
 
 import functools
 import itertools
+import json
 import numbers
 import os
 import sys
@@ -10,7 +11,7 @@ import numpy as np
 
 from tftransfer.layers.tokenizer_json import KINDS, canonical
 
-__all__ = ["as_text", "from_vocabulary", "rust", "train"]
+__all__ = ["as_text", "from_vocabulary", "package", "rust", "train"]
 
 _ANGLED = ("<|pad|>", "<|unknown|>", "<|start|>", "<|endoftext|>", "<|mask|>")
 _SQUARE = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
@@ -87,7 +88,22 @@ def train(corpus, *, kind, vocabulary_size, lowercase, min_count, verbose):
     tokenizer.train_from_iterator(_chunks(corpus, seen), trainer)
     if not seen[0]:
         raise ValueError("The corpus holds no text to train a tokenizer on: every line is empty.")
-    return canonical(tokenizer.to_str())
+    return canonical(_ordered(tokenizer.to_str()))
+
+
+def _ordered(text):
+    """The same tokenizer with its ids in an order that two trainings share: their maps have none."""
+    found = json.loads(text)
+    model, special = found["model"], len(found["added_tokens"])
+    vocabulary = model["vocab"]
+    if model["type"] == "WordPiece":
+        tokens = sorted(vocabulary, key=vocabulary.get)
+        tokens[special:] = sorted(tokens[special:])
+        model["vocab"] = {token: number for number, token in enumerate(tokens)}
+    elif model["type"] == "Unigram":
+        rest = [[token, round(score, 3)] for token, score in vocabulary[special:]]
+        model["vocab"] = vocabulary[:special] + sorted(rest, key=lambda pair: (-pair[1], pair[0]))
+    return json.dumps(found)
 
 
 def _chunks(corpus, seen):
@@ -100,7 +116,7 @@ def _chunks(corpus, seen):
                 raise ValueError(f"{corpus} is not valid UTF-8: {error}.") from error
         return
     texts = (as_text(value, place) for place, value in enumerate(corpus))
-    texts = (text for text in texts if text.strip())
+    texts = (text.strip("\r\n") for text in texts if text.strip())
     while chunk := list(itertools.islice(texts, _CHUNK)):
         seen[0] += len(chunk)
         yield chunk
@@ -140,11 +156,18 @@ def _unigram(t, lowercase, **options):
 _MAKERS = {"wordpiece": _wordpiece, "bpe": _bpe, "unigram": _unigram}
 
 
-def from_vocabulary(tokens):
-    """The JSON of BERT's tokenizer with these tokens, the lines of a `vocab.txt`; lower case unless "Hello" is one."""
+def from_vocabulary(tokens, lowercase=None):
+    """The JSON of BERT's tokenizer with these tokens, the lines of a `vocab.txt`.
+
+    Args:
+        tokens: texts, in the order of their ids.
+        lowercase: whether case is ignored; by default where no token has upper case.
+    """
+    if lowercase is None:
+        lowercase = not any(token != token.lower() for token in tokens if not token.startswith("["))
     t, vocabulary = package(), {token: number for number, token in enumerate(tokens)}
     tokenizer = t.Tokenizer(t.models.WordPiece(vocabulary, unk_token="[UNK]"))
-    tokenizer.normalizer = t.normalizers.BertNormalizer(lowercase="Hello" not in vocabulary)
+    tokenizer.normalizer = t.normalizers.BertNormalizer(lowercase=lowercase)
     tokenizer.pre_tokenizer = t.pre_tokenizers.BertPreTokenizer()
     tokenizer.decoder = t.decoders.WordPiece()
     tokenizer.add_special_tokens([token for token in _SQUARE if token in vocabulary])
