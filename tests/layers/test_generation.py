@@ -58,6 +58,8 @@ def test_texts_of_different_lengths_go_on_until_each_has_ended():
     ids = np.array([[3, 0, 0, 0, 0, 0], [7, 2, 3, 0, 0, 0], [5, 5, 0, 0, 0, 0]], "int32")
     written = write_tokens(counting, (), ids, np.array([1, 3, 2]), greedy, end_id=6)
     assert np.asarray(written).tolist() == [[3, 4, 5, 6, 0, 0], [7, 2, 3, 4, 5, 6], [5, 5, 6, 0, 0, 0]]
+    short = write_tokens(counting, (), ids, np.array([1, 3, 2]), greedy, ends=np.array([3, 4, 2]), end_id=6)
+    assert np.asarray(short).tolist() == [[3, 4, 5, 0, 0, 0], [7, 2, 3, 4, 0, 0], [5, 5, 0, 0, 0, 0]]
     endless = write_tokens(counting, (), ids, np.array([1, 3, 2]), greedy)
     assert np.asarray(endless)[0].tolist() == [3, 4, 5, 6, 7, 8]
 

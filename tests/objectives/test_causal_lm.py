@@ -38,7 +38,6 @@ def test_loss_is_the_mean_surprise_at_the_next_token(kind):
     assert float(objective.compute_objective(objective(ids))) == pytest.approx(by_hand, rel=1e-4)
 
 
-@pytest.mark.compute
 @every
 def test_a_prediction_depends_on_nothing_that_comes_later(kind):
     objective, ids = make(kind), texts()[:1]
@@ -50,7 +49,6 @@ def test_a_prediction_depends_on_nothing_that_comes_later(kind):
     assert np.abs(now[0, 4] - said[0, 4]).max() > 1e-5
 
 
-@pytest.mark.compute
 @pytest.mark.parametrize("kind", ["gpt", "rotary"])
 def test_documents_of_one_row_do_not_see_each_other(kind):
     objective = make(kind)
@@ -65,7 +63,6 @@ def test_documents_of_one_row_do_not_see_each_other(kind):
     np.testing.assert_allclose(np.asarray(objective(alone)["logits"])[0], now, atol=1e-5)
 
 
-@pytest.mark.compute
 def test_packed_or_one_by_one_the_loss_is_the_same():
     objective = make()
     packed = np.array([[5, 6, 7, 3, 8, 9, 10, 3, 0, 0]], "int32")
@@ -88,7 +85,6 @@ def test_figures():
     assert history["accuracy"][0] == pytest.approx(right, abs=1e-6)
 
 
-@pytest.mark.compute
 @every
 def test_counting_is_learned(kind):
     objective = make(kind)

@@ -34,7 +34,6 @@ def test_loss_is_the_cross_entropy_of_the_hidden_tokens(objective):
     assert float(loss) == pytest.approx(by_hand, rel=1e-5)
 
 
-@pytest.mark.compute
 def test_logits_are_products_with_the_word_table_at_the_hidden_places_only(objective):
     logits = objective(texts())["logits"]
     assert tuple(logits.shape) == (32, 4, 29)  # 4 of 12 places
@@ -44,7 +43,6 @@ def test_logits_are_products_with_the_word_table_at_the_hidden_places_only(objec
     assert sum(v.shape == (29, 16) for v in objective.trainable_variables) == 1  # one table, no copy
 
 
-@pytest.mark.compute
 def test_padding_makes_no_difference(objective):
     ids = texts()[:8]
     assert (np.asarray(objective(ids)["targets"]) >= 0).any(1).all()
@@ -62,7 +60,6 @@ def test_bits_per_byte_count_the_bytes_of_the_hidden_tokens():
     assert history["bits_per_byte"][0] == pytest.approx(history["loss"][0] / np.log(2) / letters, rel=1e-4)
 
 
-@pytest.mark.compute
 def test_whole_words(objective):
     ids = np.array([[2, 5, 17, 18, 6, 19, 7, 3, 0, 0, 0, 0]] * 64, "int32")  # a##a##b b##c c
     whole = MaskedLM(tiny_backbone("bert"), mask_ratio=0.5, whole_words=True)

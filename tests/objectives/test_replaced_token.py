@@ -34,7 +34,6 @@ def test_draws_follow_the_distribution():
     np.testing.assert_allclose(found / 1000, p, atol=2e-3)
 
 
-@pytest.mark.compute
 def test_loss_is_the_generators_and_fifty_times_the_backbones(objective):
     out = objective(texts())
     a = {name: np.asarray(value, "float64") for name, value in out.items()}
@@ -45,7 +44,6 @@ def test_loss_is_the_generators_and_fifty_times_the_backbones(objective):
     np.testing.assert_array_equal(known, texts() != 0)
 
 
-@pytest.mark.compute
 def test_only_hidden_places_are_replaced_and_never_by_special_tokens(objective):
     ids = texts()
     places, mask = np.tile([1, 3, 2], (32, 1)), np.tile([1.0, 1.0, 0.0], (32, 1))

@@ -19,14 +19,12 @@ def test_equals_the_papers_formula(temperature):
     assert float(sentence_contrast(a, b, temperature=temperature)) == pytest.approx(by_hand, rel=1e-4)
 
 
-@pytest.mark.compute
 def test_lengths_of_the_embeddings_make_no_difference():
     a, b = np.random.default_rng(0).normal(size=(2, 7, 5))
     scaled = sentence_contrast(3 * a, 0.1 * b, temperature=0.1)
     assert float(scaled) == pytest.approx(float(sentence_contrast(a, b, temperature=0.1)), rel=1e-5)
 
 
-@pytest.mark.compute
 def test_readings_differ_by_dropout_alone():
     objective = SentenceContrast(tiny_backbone("bert"))
     calm, drawn = objective(texts(), training=False), objective(texts(), training=True)

@@ -15,7 +15,6 @@ def make(**settings):
     return SpanDenoising(tiny_backbone("bert"), noise_ratio=0.4, span_length=2, **settings)
 
 
-@pytest.mark.compute
 @pytest.mark.parametrize("target", ["spans", "text"])
 def test_loss_is_the_cross_entropy_of_what_is_written(target):
     objective = make(target=target)
@@ -27,7 +26,6 @@ def test_loss_is_the_cross_entropy_of_what_is_written(target):
     assert float(objective.compute_objective(out)) == pytest.approx(by_hand, rel=1e-5)
 
 
-@pytest.mark.compute
 def test_spans_begin_with_masks_and_end_with_the_end():
     targets = np.asarray(make()(texts())["targets"])
     for row, ids in zip(targets, texts(), strict=True):
@@ -35,7 +33,6 @@ def test_spans_begin_with_masks_and_end_with_the_end():
         assert said[0] == 4 and said[-1] == 3 and set(said[said > 4]) <= set(ids)
 
 
-@pytest.mark.compute
 def test_the_whole_text_without_its_start():
     targets = np.asarray(make(target="text")(texts())["targets"])
     expected = np.pad(texts()[:, 1:], ((0, 0), (0, 1)))

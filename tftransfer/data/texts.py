@@ -127,7 +127,7 @@ def read_texts(data, model, *, rows="truncate", name="the data"):
     if isinstance(data, Examples):
         y = rest[0] if rest else None
         return Examples(x, y, class_names=data.class_names, name=data.name)
-    return (x, *rest) if isinstance(data, tuple) else x
+    return (x, *rest) if isinstance(data, tuple) or rest else x
 
 
 def _first(x):

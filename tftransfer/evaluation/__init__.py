@@ -15,6 +15,7 @@ from tftransfer.evaluation.pictures import reconstructions_figure, samples_figur
 from tftransfer.evaluation.probes import Probe, embed, knn_accuracy, ridge_accuracy
 from tftransfer.evaluation.regression import RegressionReport
 from tftransfer.evaluation.report import Report
+from tftransfer.evaluation.text_reports import TextReport, bleu
 
 __all__ = [
     "Comparison",
@@ -27,7 +28,9 @@ __all__ = [
     "Reliability",
     "Report",
     "Row",
+    "TextReport",
     "alignment",
+    "bleu",
     "compare",
     "cross_validate",
     "embed",

@@ -52,7 +52,7 @@ def choose_tokens(logits, draws, *, temperature=1.0, top_k=None, top_p=None):
     )
 
 
-def write_tokens(step, cache, ids, lengths, choose, *, start=1, end_id=None):
+def write_tokens(step, cache, ids, lengths, choose, *, start=1, ends=None, end_id=None):
     """Goes on with the texts of a batch until each has ended or its row is full.
 
     Args:
@@ -62,6 +62,7 @@ def write_tokens(step, cache, ids, lengths, choose, *, start=1, end_id=None):
         lengths: `(batch,)`, how long each of them is.
         choose: function of logits and a place, to tokens `(batch,)`.
         start: the first place to be written, the same for all: at most the shortest length.
+        ends: `(batch,)`, how long each text may become; None fills the rows.
         end_id: the token that ends a text; zeros follow it.
 
     Returns:
@@ -78,6 +79,7 @@ def write_tokens(step, cache, ids, lengths, choose, *, start=1, end_id=None):
     """
     batch, length = ops.shape(ids)
     lengths = ops.cast(lengths, "int32")
+    ends = ops.full_like(lengths, length) if ends is None else ops.cast(ends, "int32")
 
     def goes_on(place, ids, done, cache):
         return ops.logical_and(place < length, ops.logical_not(ops.all(done)))
@@ -85,12 +87,14 @@ def write_tokens(step, cache, ids, lengths, choose, *, start=1, end_id=None):
     def write(place, ids, done, cache):
         before = ops.slice(ids, (0, place - 1), (batch, 1))
         logits, cache = step(before, place - 1, cache)
+        logits = _without_padding(logits)
         given = place < lengths
         written = ops.where(done, 0, choose(logits, place))
         token = ops.where(given, ops.slice(ids, (0, place), (batch, 1))[:, 0], written)
         if end_id is not None:
             ended = ops.logical_and(ops.logical_not(given), ops.equal(token, end_id))
             done = ops.logical_or(done, ended)
+        done = ops.logical_or(done, place + 1 >= ends)
         return place + 1, ops.slice_update(ids, (0, place), token[:, None]), done, cache
 
     state = ops.convert_to_tensor(start, "int32"), ids, ops.zeros((batch,), "bool"), cache
@@ -137,6 +141,7 @@ def beam_search(step, cache, first, *, beams, length, end_id, length_penalty=1.0
 
     def widen(place, tokens, ids, scores, done, cache):
         logits, cache = step(tokens, place, cache)
+        logits = _without_padding(logits)
         vocabulary = logits.shape[-1]
         nats = ops.log_softmax(ops.cast(logits, "float32"), axis=-1)
         nats = ops.reshape(nats, (batch, beams, vocabulary))
@@ -170,3 +175,8 @@ def beam_search(step, cache, first, *, beams, length, end_id, length_penalty=1.0
     return ops.take_along_axis(ids, best[..., None], axis=1)[:, 0], ops.take_along_axis(scores, best, axis=1)[
         :, 0
     ]
+
+
+def _without_padding(logits):
+    """Padding (0) is never written: what follows would be read as if it stood alone."""
+    return ops.cast(logits, "float32") - 1e9 * ops.one_hot(0, logits.shape[-1], dtype="float32")
