@@ -7,6 +7,7 @@ from tftransfer.layers.contrast import contrast
 from tftransfer.layers.corruption import corrupted_rows, swap_values
 from tftransfer.layers.decoder import example_decoder
 from tftransfer.layers.generation import beam_search, choose_tokens, write_tokens
+from tftransfer.layers.hub_texts import plain_ids
 from tftransfer.layers.normalization import batch_normalization
 from tftransfer.layers.patch_decoder import PatchDecoder
 from tftransfer.layers.patches import PatchEmbedding, normalize_patches, patchify, unpatchify
@@ -29,6 +30,7 @@ from tftransfer.layers.text_embedding import (
     NotPadding,
     TextSegments,
     TokenPositions,
+    TokenTypeIds,
     TokenTypes,
     word_table,
 )
@@ -43,7 +45,7 @@ from tftransfer.layers.token_loss import (
     token_means,
     token_nats,
 )
-from tftransfer.layers.token_masking import hide_tokens, maskable
+from tftransfer.layers.token_masking import at_places, hide_tokens, maskable
 from tftransfer.layers.tokenization import Tokenization, tokenization_of
 from tftransfer.layers.transformer import SelfAttention, TransformerBlock
 from tftransfer.layers.views import check_view, default_view, two_views
@@ -72,10 +74,12 @@ __all__ = [
     "TokenIds",
     "TokenPooling",
     "TokenPositions",
+    "TokenTypeIds",
     "TokenTypes",
     "Tokenization",
     "TransformerBlock",
     "are_texts",
+    "at_places",
     "batch_normalization",
     "beam_search",
     "bits_per_byte",
@@ -93,6 +97,7 @@ __all__ = [
     "next_tokens",
     "normalize_patches",
     "patchify",
+    "plain_ids",
     "pool",
     "preprocessing_of",
     "projector",

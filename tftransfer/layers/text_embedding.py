@@ -5,7 +5,15 @@ from keras import ops
 
 from tftransfer.layers.config import Configured, register
 
-__all__ = ["HidePadding", "NotPadding", "TextSegments", "TokenPositions", "TokenTypes", "word_table"]
+__all__ = [
+    "HidePadding",
+    "NotPadding",
+    "TextSegments",
+    "TokenPositions",
+    "TokenTypeIds",
+    "TokenTypes",
+    "word_table",
+]
 
 
 @register
@@ -113,11 +121,39 @@ class TokenTypes(Configured, keras.layers.Layer):
         table = ops.cast(self.table, self.compute_dtype)
         if self.end_id is None:
             return tokens + table[0]
-        second = ops.logical_and(_ends_before(ids, self.end_id) > 0, ops.not_equal(ids, 0))
+        second = _is_second(ids, self.end_id)
         return tokens + table[0] + ops.cast(second, self.compute_dtype)[..., None] * (table[1] - table[0])
 
     def compute_output_shape(self, tokens_shape, ids_shape=None):
         return tokens_shape
+
+
+@register
+class TokenTypeIds(Configured, keras.layers.Layer):
+    """The number of each token's type: 0 up to the first end, 1 behind it, 0 at padding.
+
+    Args:
+        end_id: the id between two texts; None gives all tokens the type 0.
+
+    Input: ids `(batch, length)`. Output: int32 `(batch, length)`.
+
+    Example:
+
+    >>> ops.convert_to_numpy(TokenTypeIds(3)(ops.convert_to_tensor([[2, 7, 3, 8, 3, 0]]))).tolist()
+    [[0, 0, 0, 1, 1, 0]]
+    """
+
+    def __init__(self, end_id=None, **kwargs):
+        super().__init__(**kwargs)
+        self.end_id = end_id
+
+    def call(self, ids):
+        if self.end_id is None:
+            return ops.zeros_like(ids, dtype="int32")
+        return ops.cast(_is_second(ids, self.end_id), "int32")
+
+    def compute_output_spec(self, ids):
+        return keras.KerasTensor(ids.shape, "int32")
 
 
 @register
@@ -169,7 +205,8 @@ def word_table(backbone):
     """The word table `(vocabulary, width)` of a text backbone, or None where it has none.
 
     Args:
-        backbone: a model whose `embedder` has a layer `words`, as the builders of text backbones make.
+        backbone: a model whose `embedder` has a layer `words`, as the builders of text backbones make, or with a layer
+            `token_embedding`, as KerasHub's have.
 
     Example:
 
@@ -180,13 +217,18 @@ def word_table(backbone):
     try:
         return backbone.get_layer("embedder").get_layer("words").embeddings
     except (ValueError, AttributeError):
-        return None
+        found = (layer for layer in backbone._flatten_layers() if layer.name == "token_embedding")
+        return getattr(next(found, None), "embeddings", None)
 
 
 def _ends_before(ids, end_id):
     """How many ends stand before each token."""
     ends = ops.cast(ops.equal(ids, end_id), "int32")
     return ops.cumsum(ends, axis=1) - ends
+
+
+def _is_second(ids, end_id):
+    return ops.logical_and(_ends_before(ids, end_id) > 0, ops.not_equal(ids, 0))
 
 
 def _places(ids, end_id):

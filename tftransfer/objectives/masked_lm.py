@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from tftransfer.layers import hide_tokens, looks_ahead, register
+from tftransfer.layers import at_places, hide_tokens, looks_ahead, plain_ids, register
 from tftransfer.objectives.language_model import LanguageModel
 
 
@@ -49,6 +49,7 @@ class MaskedLM(LanguageModel):
     """
 
     def __init__(self, backbone, *, mask_ratio=0.15, whole_words=False, mask_id=None, seed=0, **kwargs):
+        backbone = plain_ids(backbone)
         super().__init__(backbone, mask_id=mask_id, **kwargs)
         if not 0 < mask_ratio < 1:
             raise ValueError(f"mask_ratio lies in (0, 1); received {mask_ratio!r}.")
@@ -94,7 +95,6 @@ class MaskedLM(LanguageModel):
             continues_word=self.ids.continues_word if self.whole_words else None,
         )
         features = self.backbone(corrupted, training=training)  # (b, n, width)
-        chosen = ops.take_along_axis(features, places[..., None], axis=1)  # (b, hidden, width)
-        logits = self.tied_logits(self.head(chosen))  # (b, hidden, vocabulary)
+        logits = self.tied_logits(self.head(at_places(features, places)))  # (b, hidden, vocabulary)
         targets = ops.where(mask > 0, ops.take_along_axis(ids, places, axis=1), -1)
         return self.judged(logits + ops.cast(self.bias, logits.dtype), targets)

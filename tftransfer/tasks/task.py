@@ -5,7 +5,7 @@ import numbers
 import keras
 
 from tftransfer import placement, weights
-from tftransfer.layers import Configured, TokenIds, are_texts, pool, to_ids
+from tftransfer.layers import Configured, TokenIds, are_texts, plain_ids, pool, to_ids
 
 
 class Task(Configured, placement.PlacedModel):
@@ -40,6 +40,7 @@ class Task(Configured, placement.PlacedModel):
         rate = preprocessing = None
         if not isinstance(backbone, keras.Model):
             backbone, rate, preprocessing = _from_file(backbone)
+        backbone = plain_ids(backbone)
         _check(backbone, type(self).__name__)
         if not 0 <= dropout < 1:
             raise ValueError(f"dropout is a rate in [0, 1); received {dropout}.")
