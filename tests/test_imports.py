@@ -34,16 +34,16 @@ ALLOWED = {
     "backbones": {"layers", "placement"},
     "objectives": {"layers", "placement"},
     "tasks": {"layers", "placement", "weights"},
-    "weights": {"placement"},
+    "weights": {"placement", "backbones", "layers"},  # to build what a folder of Hugging Face describes
     "data": {"layers", "placement"},
     "policies": {"layers", "placement", "weights", "optimizers"},
 }
 # Folders whose members know nothing of each other, and what each of them may still take from beside it.
 APART = {
-    "objectives": {"objective", "joint_embedding", "adversarial"},
-    "tasks": {"task"},
+    "objectives": {"objective", "joint_embedding", "adversarial", "language_model"},
+    "tasks": {"task", "classifier"},
     "policies": {"policy"},
-    "backbones": {"shapes", "residual"},
+    "backbones": {"shapes", "residual", "text_stages"},
 }
 
 

@@ -7,7 +7,7 @@ import sys
 from tftransfer import chosen_data, on_workers
 
 _PICTURES = "digits, a TFDS name such as fashion_mnist, a folder of pictures, or an .npz file"
-_DATA = f"{_PICTURES}; or a table (.csv, .tsv)"
+_DATA = f"{_PICTURES}; a table (.csv, .tsv), or texts (.txt, one a line)"
 
 
 def main(arguments=None):
@@ -56,6 +56,10 @@ def _parser():
         sub.add_argument(
             "--label", help="of a table: the column of the labels, which is no part of the examples"
         )
+        sub.add_argument("--text", help="of a table: the column of the texts, for a backbone of texts")
+        sub.add_argument(
+            "--documents", action="store_true", default=None, help="of a .txt file: texts end at blank lines"
+        )
         sub.add_argument("--data-dir", help="folder of prepared TFDS data")
         sub.add_argument("--manual-dir", help="folder of the originals that TFDS would otherwise download")
 
@@ -78,8 +82,15 @@ def _parser():
         "--objective", default="simclr", help="simclr, autoencoder(noise=0.2), masked_autoencoder, ..."
     )
     sub.add_argument(
-        "--backbone", default="cnn", help="mlp, cnn, resnet18, resnet50, vgg16, vit(width=64, depth=4), ..."
+        "--backbone", default="cnn", help="mlp, cnn, resnet18, vit(width=64, depth=4), bert, gpt, ..."
     )
+    sub.add_argument(
+        "--tokenizer",
+        default="auto",
+        help="of texts: wordpiece, bpe, unigram (trained on them), or a tokenizer.json",
+    )
+    sub.add_argument("--vocabulary-size", type=int, default=8000, help="of texts: tokens at most")
+    sub.add_argument("--max-length", type=int, default=128, help="of texts: tokens a row at most")
     sub.add_argument("--epochs", type=int, default=100, help="passes over the data")
     sub.add_argument("--out", required=True, help="the file to write, *.weights.h5")
     several(sub)
@@ -138,7 +149,9 @@ def _pretrain(options):
     build_objective, objective_options = specs.resolve(options.objective, tt.objectives)
     strategy = tt.placement.strategy(options.strategy)  # first: several workers connect before all else
     examples = chosen_data.load(options)
-    shape, examples, shape_text, encoding = chosen_data.read_by_new_backbone(examples)
+    shape, examples, shape_text, encoding = chosen_data.read_by_new_backbone(
+        examples, build_backbone, options
+    )
     _show(
         f"strategy = tt.placement.strategy({options.strategy!r})",
         f"examples = {chosen_data.load_text(options)}",
@@ -189,7 +202,7 @@ def _finetune(options):
         if options.labels is not None
         else f".split(0.1, seed={options.seed})"
     )
-    encode = "tt.layers.preprocessing_of(task).encode"
+    encode = chosen_data.encoding(examples, chosen_data.is_of_texts(options.weights))
     parts = ("examples",) if options.labels else ("examples", "validation")
     state = options.out.removesuffix(".keras") + ".state.h5" if options.resume else False
     _show(
@@ -198,7 +211,7 @@ def _finetune(options):
         f"keras.utils.set_random_seed({options.seed})",
         "with strategy.scope():",
         f"    task = tt.tasks.Classifier({options.weights!r}, num_classes={classes})",
-        *[f"{part} = {part}.map({encode})" for part in parts if chosen_data.is_table(examples)],
+        *[f"{part} = {part}{encode}" for part in parts if encode],
         f"tt.finetune(task, examples, {'' if options.labels else 'validation_data=validation, '}"
         f"policy={specs.policy_text(options.policy)}, batch_size={options.batch_size}, "
         f"{f'resume={state!r}, ' if state else ''}seed={options.seed})",
@@ -235,14 +248,14 @@ def _evaluate(options):
     import tftransfer as tt
 
     examples = chosen_data.load(options, split="test")
-    encode = ".map(tt.layers.preprocessing_of(task).encode)" if chosen_data.is_table(examples) else ""
+    with tt.placement.strategy(options.strategy).scope():
+        task = keras.models.load_model(options.model)
+    encode = chosen_data.encoding(examples, tt.layers.tokenization_of(task) is not None)
     _show(
         f"with tt.placement.strategy({options.strategy!r}).scope():",
         f"    task = keras.models.load_model({options.model!r})",
         f"print(tt.evaluate(task, {chosen_data.load_text(options, split='test')}{encode}))",
     )
-    with tt.placement.strategy(options.strategy).scope():
-        task = keras.models.load_model(options.model)
     report = tt.evaluate(task, chosen_data.read_by(task, examples), batch_size=options.batch_size)
     print(report)
     if options.json:

@@ -1,11 +1,14 @@
 """The data that a command line chose: loaded, as what a model reads, and as the Python that does the same."""
 
+import inspect
+
 
 def load(options, split=None):
     """What `data.load` makes of the options.
 
     Args:
-        options: parsed arguments with `data`, `split`, `image_size`, `label`, `data_dir` and `manual_dir`.
+        options: parsed arguments with `data`, `split`, `image_size`, `label`, `text`, `documents`, `data_dir` and
+            `manual_dir`.
         split: the part to take where the options name none and the data has parts; a table is a file for itself.
 
     Returns:
@@ -32,9 +35,12 @@ def load_text(options, split=None):
 
 
 def _settings(options, split):
-    is_table = options.data.lower().endswith((".csv", ".tsv"))
+    is_table = options.data.lower().endswith((".csv", ".tsv", ".txt"))
     chosen = {"split": options.split or (None if is_table else split), "image_size": options.image_size}
-    return chosen | {name: getattr(options, name) for name in ("label", "data_dir", "manual_dir")}
+    return chosen | {
+        name: getattr(options, name, None)
+        for name in ("label", "text", "documents", "data_dir", "manual_dir")
+    }
 
 
 def is_table(examples):
@@ -42,17 +48,25 @@ def is_table(examples):
     return isinstance(examples, tuple) and isinstance(examples[0], dict)
 
 
-def read_by_new_backbone(examples):
+def read_by_new_backbone(examples, build=None, options=None):
     """What a builder of backbones takes first, the examples as its model reads them, and the Python of both.
 
+    Args:
+        examples: what `load` returned.
+        build: the builder; one of texts gets a tokenizer trained on them.
+        options: parsed arguments with `tokenizer`, `vocabulary_size` and `max_length`, for texts.
+
     Returns:
-        `(shape, examples, text of the shape, lines of Python)`; for a table the shape is a preprocessing fitted on it.
+        `(shape, examples, text of the shape, lines of Python)`; for a table the shape is a preprocessing fitted on it,
+        for texts a tokenization.
 
     Raises:
         ValueError: for pictures that differ in size, or a table that cannot be learned from.
     """
     import tftransfer as tt
 
+    if build is not None and "vocabulary_size" in inspect.signature(build).parameters:
+        return _tokenization(examples, build, options)
     if is_table(examples):
         preprocessing = tt.layers.TablePreprocessing().adapt(examples.x)
         lines = [
@@ -60,8 +74,39 @@ def read_by_new_backbone(examples):
             "examples = examples.map(preprocessing.encode)",
         ]
         return preprocessing, examples.map(preprocessing.encode), "preprocessing", lines
+    if tt.layers.are_texts(examples[0] if isinstance(examples, tuple) else None):
+        raise ValueError(
+            "The data are texts; choose a backbone that reads them: bert, gpt, transformer_text, lstm, gru."
+        )
     shape = _shape(examples)
     return shape, examples, repr(shape), []
+
+
+def _tokenization(examples, build, options):
+    import tftransfer as tt
+
+    x, path = examples[0] if isinstance(examples, tuple) else None, ""
+    if isinstance(x, dict):
+        columns = [name for name, values in x.items() if tt.layers.are_texts(values)]
+        if len(columns) == 1:
+            x, path = x[columns[0]], f"[{columns[0]!r}]"
+    if not tt.layers.are_texts(x):
+        raise ValueError(
+            f"{build.__name__} reads texts, and {options.data} holds {'a table' if is_table(examples) else 'none'}. "
+            f"Give a .txt file, one text a line, or name the column of a .csv file: --text NAME."
+        )
+    if options.tokenizer.endswith((".json", ".txt")):
+        tokenization = tt.layers.Tokenization.from_file(options.tokenizer, max_length=options.max_length)
+        line = f"Tokenization.from_file({options.tokenizer!r}, max_length={options.max_length})"
+    else:
+        kind = options.tokenizer
+        if kind == "auto":
+            kind = "bpe" if build.__name__ == "gpt" else "wordpiece"
+        settings = {"kind": kind, "vocabulary_size": options.vocabulary_size}
+        tokenization = tt.layers.Tokenization(max_length=options.max_length).adapt(x, **settings)
+        words = ", ".join(f"{name}={value!r}" for name, value in settings.items())
+        line = f"Tokenization(max_length={options.max_length}).adapt(examples.x{path}, {words})"
+    return tokenization, examples, "tokenization", [f"tokenization = tt.layers.{line}"]
 
 
 def _shape(examples):
@@ -85,8 +130,8 @@ def read_by(model, examples):
     """
     import tftransfer as tt
 
-    if examples is None or not is_table(examples):
-        return examples
+    if examples is None or not is_table(examples) or tt.layers.tokenization_of(model) is not None:
+        return examples  # texts are read by whatever they are handed to
     preprocessing = tt.layers.preprocessing_of(model)
     if preprocessing is None:
         raise ValueError(
@@ -94,3 +139,20 @@ def read_by(model, examples):
             f"TablePreprocessing). Give data of the kind it was pretrained on."
         )
     return examples.map(preprocessing.encode)
+
+
+def encoding(examples, tokenizer):
+    """The Python behind `examples` that encodes a table for a task, "" where nothing has to be written.
+
+    Args:
+        examples: what `load` returned.
+        tokenizer: whether the task reads texts, which it encodes by itself.
+    """
+    return ".map(tt.layers.preprocessing_of(task).encode)" if is_table(examples) and not tokenizer else ""
+
+
+def is_of_texts(path):
+    """Whether the backbone in a weights file was pretrained on texts."""
+    import tftransfer as tt
+
+    return "tokenizer" in (tt.weights.describe(path).preprocessing or {})

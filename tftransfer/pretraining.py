@@ -13,7 +13,7 @@ from tftransfer.checkpoints import Checkpoint, calls_left
 from tftransfer.data.dataset_batches import is_dataset
 from tftransfer.evaluation import Health, Probe
 from tftransfer.guards import StopOnBadLoss, warn_of_collapse
-from tftransfer.layers import pool
+from tftransfer.layers import pool, tokenization_of
 from tftransfer.placement.launch import reports
 from tftransfer.preemption import Preemption
 from tftransfer.pretraining_checks import (
@@ -22,6 +22,7 @@ from tftransfer.pretraining_checks import (
     check_files,
     fingerprint,
     known_by,
+    read_data,
 )
 from tftransfer.progress import RunProgress
 from tftransfer.weight_decay import ScheduledDecay
@@ -57,7 +58,9 @@ def pretrain(
     Args:
         objective: an `objectives.Objective` over your backbone.
         data: an array `(n, ...)` or `(x, y)`, a `tf.data.Dataset` of examples or batches, or what `data.load`
-            returns. Pictures of uint8 are scaled to [0, 1], unless the backbone rescales by itself.
+            returns. Pictures of uint8 are scaled to [0, 1], unless the backbone rescales by itself. For a backbone of
+            texts also texts, or the path of a `.txt` or `.csv` file: longer ones make several rows, and where a token
+            sees only those before it, documents fill rows one behind the other.
         epochs: passes over the data.
         batch_size: examples a step, over all replicas together.
         save_to: path `*.weights.h5` for the backbone when training ends; a checkpoint lies beside it
@@ -104,6 +107,8 @@ def pretrain(
     say = print if verbose else _silent
     epochs, batch_size = int(epochs), int(batch_size)
     backbone = objective.backbone
+    data, probe_data = read_data(objective, data, probe_data, say)
+    watching["probe_data"] = probe_data
     shape = None if _is_dict(data) else backbone.input_shape[1:]
     options = {
         "input_shape": shape,
@@ -279,6 +284,10 @@ def _save(objective, path, **record):
 
 def _preprocessing(backbone, sample):
     record = {"input_shape": list(backbone.input_shape[1:])}
+    known = tokenization_of(backbone)
+    if known is not None:
+        record["tokenizer"] = {"kind": known.kind, "vocabulary_size": known.vocabulary_size}
+        record["tokenizer"] |= {"max_length": known.max_length, "checksum": known.checksum}
     if sample is not None and "float" in str(sample.dtype):
         record["value_range"] = [float(keras.ops.min(sample)), float(keras.ops.max(sample))]
     return record

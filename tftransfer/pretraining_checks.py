@@ -9,6 +9,7 @@ from tftransfer.checkpoints import check_save_every
 from tftransfer.data.dataset_batches import is_dataset
 from tftransfer.data.glance import glance
 from tftransfer.data.shares import is_own_share
+from tftransfer.layers import TokenIds, looks_ahead, tokenization_of
 from tftransfer.objectives import Objective
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "check_save_every",
     "fingerprint",
     "known_by",
+    "read_data",
 ]
 
 
@@ -96,3 +98,20 @@ def fingerprint(objective, batch_size, steps, epochs, seed):
         "epochs": epochs,
         "seed": seed,
     }
+
+
+def read_data(objective, data, probe_data, say):
+    """Data and probe data, their texts as ids: of long texts several rows, of a causal model's full ones."""
+    backbone = objective.backbone
+    if tokenization_of(backbone) is None:
+        return sources.read_texts(data, backbone), sources.read_texts(probe_data, backbone, name="probe_data")
+    rows = "pack" if looks_ahead(backbone) is False else "window"
+    read = sources.read_texts(data, objective, rows=rows)
+    ids = read[0] if isinstance(read, tuple) else read
+    if ids is not data and isinstance(ids, TokenIds):
+        known = tokenization_of(backbone)
+        say(
+            f"Texts as {len(ids)} rows of up to {ids.shape[1]} tokens, {ids.lengths.mean():.1f} on average "
+            f"({known.kind} of {known.vocabulary_size} tokens, checksum {known.checksum})."
+        )
+    return read, sources.read_texts(probe_data, backbone, name="probe_data")

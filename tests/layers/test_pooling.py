@@ -28,3 +28,33 @@ def test_refused(shape, kind):
 
 def test_vectors_are_not_changed():
     assert isinstance(pool((None, 4), kind="max"), keras.layers.Identity)
+
+
+@pytest.mark.compute
+@pytest.mark.parametrize("kind", ["auto", "mean", "max", "first", "last"])
+def test_padding_of_texts_does_not_count(kind):
+    x = (
+        np.random.default_rng(0).normal(size=(3, 5, 4)).astype("float32") - 3
+    )  # all below the zeros of padding
+    for row, length in enumerate((5, 2, 0)):
+        x[row, length:] = 0
+    layer = pool((None, None, 4), kind=kind)
+    found = np.asarray(layer(x))
+    for row, length in enumerate((5, 2)):
+        known = x[row, :length].astype("float64")
+        expected = {"max": known.max(0), "first": known[0], "last": known[-1]}.get(kind, known.mean(0))
+        np.testing.assert_allclose(found[row], expected, atol=1e-6)
+    assert not found[2].any()
+    np.testing.assert_allclose(
+        np.asarray(layer(x[:2, :3])),
+        np.asarray(layer(np.pad(x[:2, :3], ((0, 0), (0, 4), (0, 0))))),
+        atol=1e-6,
+    )
+    assert layer.compute_output_shape((None, None, 4)) == (None, 4)
+    assert type(layer).from_config(layer.get_config()).kind == layer.kind
+
+
+def test_first_and_last_are_of_tokens():
+    assert np.asarray(pool((None, 3, 2), kind="last")(np.ones((1, 3, 2)))).tolist() == [[1.0, 1.0]]
+    with pytest.raises(ValueError, match="of tokens 'first' or 'last'"):
+        pool((None, 4, 4, 2), kind="first")

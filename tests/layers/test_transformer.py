@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from tftransfer.layers import SelfAttention, TransformerBlock
+from tftransfer.layers.transformer import rotated
 
 erf = np.vectorize(math.erf)
 
@@ -116,3 +117,82 @@ def test_dropout_only_while_training():
 def test_a_width_that_does_not_divide_is_refused():
     with pytest.raises(ValueError, match="num_heads=3 does not divide the width 8"):
         SelfAttention(3).build((None, 5, 8))
+
+
+@pytest.mark.compute
+@pytest.mark.parametrize("causal", [False, True])
+def test_a_token_sees_its_own_segment_alone(causal):
+    layer, x = filled(SelfAttention(2, causal), (None, 6, 8)), tokens(1, 6, 8)
+    segments = np.array([[1, 1, 1, 2, 2, 0]], "int32")
+    found = np.asarray(layer(x, segments))
+    for first, last in ((0, 3), (3, 5), (5, 6)):
+        np.testing.assert_allclose(
+            found[:, first:last], attention(layer, x[:, first:last]), atol=2e-5, err_msg=f"{first}"
+        )
+
+
+@pytest.mark.compute
+def test_rotary_scores_know_the_distance_alone():
+    q, k = tokens(1, 1, 1, 8), tokens(1, 1, 1, 8, seed=1)
+    turned = [[np.asarray(rotated(x, first=place))[0, 0, 0] for place in range(6)] for x in (q, k)]
+    scores = np.array([[a @ b for b in turned[1]] for a in turned[0]])
+    for distance in (-3, 0, 2):
+        np.testing.assert_allclose(np.diag(scores, distance), np.diag(scores, distance)[0], atol=1e-5)
+    assert abs(scores[0, 0] - scores[0, 3]) > 1e-2
+    angle = 3 * 10000.0 ** (-np.arange(4) / 4)  # the paper's formula, place 3
+    a, b = q[0, 0, 0, :4], q[0, 0, 0, 4:]
+    expected = [a * np.cos(angle) - b * np.sin(angle), a * np.sin(angle) + b * np.cos(angle)]
+    np.testing.assert_allclose(turned[0][3], np.concatenate(expected), atol=1e-5)
+    with pytest.raises(ValueError, match="pairs of channels"):
+        SelfAttention(2, rotary=True).build((None, 3, 6))
+
+
+@pytest.mark.compute
+def test_rotary_attention_is_the_same_wherever_a_text_stands():
+    layer, x = filled(SelfAttention(2, rotary=True), (None, 3, 8)), tokens(1, 3, 8)
+    row = np.concatenate([tokens(1, 4, 8, seed=2), x], axis=1)
+    segments = np.array([[1, 1, 1, 1, 2, 2, 2]], "int32")
+    np.testing.assert_allclose(np.asarray(layer(row, segments))[:, 4:], np.asarray(layer(x)), atol=2e-5)
+    assert np.abs(np.asarray(layer(x[:, ::-1])) - np.asarray(layer(x))[:, ::-1]).max() > 1e-3
+
+
+@pytest.mark.compute
+@pytest.mark.parametrize("activation", ["gelu", "gelu_tanh"])
+def test_post_norm_block(activation):
+    block = TransformerBlock(2, mlp_ratio=2.0, post_norm=True, activation=activation, epsilon=1e-6)
+    block, x = filled(block, (None, 5, 8)), tokens(2, 5, 8).astype("float64")
+    hidden = norm(block.norm_1, x + attention(block.attention, x))
+    inner = hidden @ np.asarray(block.mlp_1.kernel) + np.asarray(block.mlp_1.bias)
+    if activation == "gelu":
+        inner = inner * 0.5 * (1 + erf(inner / math.sqrt(2)))
+    else:
+        inner = 0.5 * inner * (1 + np.tanh(math.sqrt(2 / math.pi) * (inner + 0.044715 * inner**3)))
+    expected = norm(
+        block.norm_2, hidden + inner @ np.asarray(block.mlp_2.kernel) + np.asarray(block.mlp_2.bias)
+    )
+    np.testing.assert_allclose(np.asarray(block(x.astype("float32"))), expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("post_norm", [False, True])
+def test_rematerialized_steps_are_the_same(post_norm):
+    x, segments, y = tokens(4, 6, 8), np.ones((4, 6), "int32"), tokens(4, 6, 8, seed=3)
+    weights = []
+    for again in (False, True):
+        keras.utils.set_random_seed(1)
+        inputs = keras.Input((None, 8)), keras.Input((None,), dtype="int32")
+        block = TransformerBlock(2, dropout=0.2, post_norm=post_norm, rematerialize=again)
+        model = keras.Model(inputs, block(*inputs))
+        model.compile(keras.optimizers.SGD(0.1), "mse")
+        for _ in range(3):
+            model.train_on_batch([x, segments], y)
+        weights.append(model.get_weights())
+    for plain, rematerialized in zip(*weights, strict=True):
+        np.testing.assert_allclose(rematerialized, plain, atol=1e-6)
+
+
+def test_configs_of_files_before_text_still_serve():
+    config = TransformerBlock(2).get_config()
+    for name in ("post_norm", "rotary", "activation", "epsilon", "rematerialize"):
+        del config[name]
+    old = TransformerBlock.from_config(config)
+    assert (old.post_norm, old.rotary, old.activation, old.epsilon) == (False, False, "gelu", 1e-6)

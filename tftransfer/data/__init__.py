@@ -14,6 +14,7 @@ from tftransfer.data.labels import check_labels
 from tftransfer.data.mixing import mixed
 from tftransfer.data.npz import load_npz
 from tftransfer.data.sources import load
+from tftransfer.data.texts import load_text, read_texts
 from tftransfer.data.tfds import load_tfds
 from tftransfer.data.views import two_views
 from tftransfer.data.weighting import weighted
@@ -35,8 +36,10 @@ __all__ = [
     "load_digits",
     "load_folder",
     "load_npz",
+    "load_text",
     "load_tfds",
     "mixed",
+    "read_texts",
     "rescales_pixels",
     "steps_per_epoch",
     "two_views",

@@ -60,6 +60,7 @@ class NumpyBatches(keras.utils.PyDataset):
         repeat=False,
         scale=True,
         transform=None,
+        order=None,
     ):
         super().__init__()
         self.columns = columns
@@ -71,6 +72,7 @@ class NumpyBatches(keras.utils.PyDataset):
         self.repeat = repeat
         self.scale = scale
         self.transform = transform
+        self.order = order
         self.steps = plan(size, batch_size, drop_remainder)
         self._pass = 0
         self._order = (None, None)
@@ -101,10 +103,12 @@ class NumpyBatches(keras.utils.PyDataset):
             epoch, step = self._pass, self.start + index
         if not self.repeat and step >= self.steps:
             raise IndexError(index)
-        rows = self._rows(epoch, step)
+        rows, widths = (self._rows(epoch, step), None) if self.order is None else self.order(epoch, step)
         x, *labels = self.columns
         x = {key: value[rows] for key, value in x.items()} if isinstance(x, dict) else x[rows]
         columns = (x, *(label[rows] for label in labels))
+        if widths is not None:
+            columns = self.order.cut(columns, widths)
         element = as_element(map_features(to_float, columns) if self.scale else columns)
         self.step = self.start + index  # for a transform that depends on it
         return element if self.transform is None else self.transform(element)
@@ -122,8 +126,9 @@ def tensorflow_batches(
     repeat=False,
     scale=True,
     share=None,
+    order=None,
 ):
-    """The same as a `tf.data.Dataset`; see `batches` for the arguments.
+    """The same as a `tf.data.Dataset`; see `batches` for the arguments; `order` is a `ByLength`, or None.
 
     The order is not kept but computed: `tf.random.experimental.index_shuffle` gives place i of the
     permutation of (seed, epoch) by itself, so that a batch costs one gather, an epoch no shuffle buffer, and
@@ -143,6 +148,15 @@ def tensorflow_batches(
         first = step * batch_size
         last = first + rows if even else tf.minimum(first + batch_size, size)
         begin, end = (first, last) if piece is None else rows_of_piece(first, last, piece, pieces)
+        if order is not None:
+            places, widths = tf.numpy_function(order, (epoch, step), (tf.int64, tf.int64), stateful=False)
+            widths.set_shape((None,))
+            places = tf.ensure_shape(
+                places[begin - first : end - first], (rows // pieces if alike else None,)
+            )
+            part = tf.nest.map_structure(lambda t: tf.gather(t, places), tensors)
+            part = order.cut(part, widths)
+            return as_element(map_features(tensor_to_float, part) if scale else part)
         if shuffle:
             places = tf.range(first, last)
             places = tf.random.experimental.index_shuffle(places, seed=(seed, epoch), max_index=size - 1)

@@ -4,7 +4,10 @@ import keras
 import numpy as np
 
 from tftransfer.data import array_batches, dataset_batches
+from tftransfer.data.by_length import ByLength
 from tftransfer.data.shares import is_own_share, own_part
+from tftransfer.layers.raw_texts import are_texts
+from tftransfer.layers.token_ids import TokenIds
 
 _ACCEPTED = (
     "Accepted are an array x, a pair (x, y), a dict of arrays (views), what tftransfer.data.load returns, "
@@ -39,6 +42,8 @@ def to_columns(data, *, labels=True):
 
 
 def _array(value):
+    if isinstance(value, TokenIds):
+        return value
     if isinstance(value, list) and any(np.ndim(row) and hasattr(row, "__array__") for row in value[:1]):
         raise ValueError(
             "data is not understood: a list of arrays. Stack the examples into one array (numpy.stack), "
@@ -47,6 +52,11 @@ def _array(value):
     array = np.asarray(value) if hasattr(value, "__array__") or isinstance(value, list) else None
     if array is None or array.ndim == 0:
         raise ValueError(f"data is not understood: a {type(value).__name__}. {_ACCEPTED}")
+    if are_texts(array) and array.dtype.kind == "O":
+        raise ValueError(
+            "the data holds texts, but numbers are needed. Texts are read by backbones that were built on a fitted "
+            "tftransfer.layers.Tokenization, such as backbones.bert(tokenization)."
+        )
     if array.dtype.kind == "O":
         raise ValueError(
             "the data is an array of objects, not of numbers: its rows probably differ in length or shape. "
@@ -87,6 +97,9 @@ def batches(
     an interrupted run continues where it stopped, at no cost. The orders differ between TensorFlow and other
     backends. Without `repeat` a shuffled pipeline takes a new order each time it is iterated, beginning anew
     with `seed`.
+
+    Ids of texts (`layers.TokenIds`, as a `Tokenization` makes them) are put together by length, and each batch is cut
+    to one of a few lengths, so that at most about a tenth is padding.
 
     A `tf.data.Dataset` of examples is shuffled (a buffer of 10,000) and batched; one of batches keeps its
     batches and its order, as with Keras, and `drop_remainder` removes short ones. Which of the two it is,
@@ -155,6 +168,8 @@ def batches(
         raise ValueError(
             f"start={start} lies behind the {steps} steps of an epoch. Pass repeat=True to go on after it."
         )
+    if ByLength.serves(columns):
+        options["order"] = ByLength(columns, batch_size, steps=steps, shuffle=shuffle, seed=seed)
     if keras.backend.backend() == "tensorflow":
         return array_batches.tensorflow_batches(columns, size, **options)
     return array_batches.NumpyBatches(columns, size, **options)

@@ -96,7 +96,8 @@ def _check_kind(x, name):
     if x.dtype.kind in "US":
         raise ValueError(
             f"{name} holds text (dtype {x.dtype}), but numbers are needed. Turn it into numbers first, "
-            "for example with keras.layers.TextVectorization or StringLookup."
+            "for example with keras.layers.TextVectorization or StringLookup; or build the backbone on a fitted "
+            "tftransfer.layers.Tokenization, which reads texts."
         )
     if x.dtype.kind not in "fiubV" or (x.dtype.kind == "V" and x.dtype.names):
         raise ValueError(f"{name} has dtype {x.dtype}; numbers are needed. Convert with x.astype('float32').")

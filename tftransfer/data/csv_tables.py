@@ -7,12 +7,15 @@ from pathlib import Path
 import numpy as np
 
 from tftransfer.data.examples import Examples
+from tftransfer.data.texts import text_array
 
 _MISSING = ("", "?", "NA", "N/A", "NaN", "nan", "null", "NULL", "None", "#N/A")
 _MEMORY = 8  # bytes in memory for each byte of the file, rather too many
 
 
-def load_csv(path, *, label=None, split=None, names=None, missing=_MISSING, memory_limit=2 * 1024**3):
+def load_csv(
+    path, *, label=None, split=None, names=None, missing=_MISSING, text=None, memory_limit=2 * 1024**3
+):
     """Reads a table from a text file: a dict of columns, and, where there is one, the column of labels.
 
     Columns whose every value is a number become float64, NaN where a value is missing; others become text, "" where
@@ -27,10 +30,12 @@ def load_csv(path, *, label=None, split=None, names=None, missing=_MISSING, memo
             reads the file itself.
         names: Names of the columns, for a file without a first row of names.
         missing: Texts that mean that a value is missing.
+        text: Name of the column that holds the texts, for a model of texts: x is this column alone, as it stands.
         memory_limit: Bytes to hold in memory at most.
 
     Returns:
-        `Examples` with x a dict from names to arrays (rows,); y is None without `label`.
+        `Examples` with x a dict from names to arrays (rows,), or with `text` an array of `str`; y is None without
+        `label`.
 
     Raises:
         FileNotFoundError: When there is no such file.
@@ -61,11 +66,22 @@ def load_csv(path, *, label=None, split=None, names=None, missing=_MISSING, memo
     names, rows = _read(path, names)
     if label is not None and label not in names:
         raise ValueError(f"{path} has no column {label!r} for the labels. It has {names}.")
+    if text is not None:
+        if text not in names or text == label:
+            raise ValueError(
+                f"{path} has no column {text!r} for the texts besides the labels. It has {names}."
+            )
+        texts = text_array([row[names.index(text)] for row in rows])
+        kept = () if label is None else (label,)
+        rows = [[row[names.index(name)] for name in kept] for row in rows]
+        names = list(kept)
     gaps = frozenset(missing)
     columns = {
         name: _column(values, gaps) for name, values in zip(names, zip(*rows, strict=True), strict=True)
     }
     y, class_names = (None, None) if label is None else _labels(columns.pop(label), label, path)
+    if text is not None:
+        return Examples(texts, y, class_names=class_names, name=path.stem)
     if not columns:
         raise ValueError(f"{path} has no column besides the labels.")
     return Examples(columns, y, class_names=class_names, name=path.stem)

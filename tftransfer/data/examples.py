@@ -4,9 +4,13 @@ import collections
 
 import numpy as np
 
+from tftransfer.layers.token_ids import TokenIds
+
 
 def _array(value):
     """A NumPy array; tensors and their specifications stay, so that tree functions can rebuild the pair."""
+    if isinstance(value, TokenIds):
+        return value
     if type(value).__module__.split(".")[0] in ("tensorflow", "jax", "jaxlib", "keras"):
         return value
     return np.asarray(value)
@@ -46,6 +50,8 @@ class Examples(collections.namedtuple("Examples", "x y")):
     name = None
 
     def __new__(cls, x, y=None, *, class_names=None, name=None):
+        if isinstance(x, list) and x and all(isinstance(text, str) for text in x):
+            x = np.array(x, dtype=object)  # one long text must not make all others long
         x = {key: _array(value) for key, value in x.items()} if isinstance(x, dict) else _array(x)
         y = None if y is None else _array(y)
         parts = [*(x.items() if isinstance(x, dict) else [("x", x)]), *([] if y is None else [("y", y)])]

@@ -1,4 +1,4 @@
-"""One call for every source of examples: digits, TensorFlow Datasets, folders of pictures, `.npz` and `.csv`."""
+"""One call for every source of examples: digits, TensorFlow Datasets, folders of pictures, `.npz`, `.csv`, `.txt`."""
 
 import os
 import re
@@ -10,6 +10,7 @@ from tftransfer.data.digits import load_digits
 from tftransfer.data.examples import Examples
 from tftransfer.data.folders import load_folder
 from tftransfer.data.npz import load_npz
+from tftransfer.data.texts import load_text
 
 _TFDS_NAME = re.compile(r"[a-z][a-z0-9_]*([:/][\w.\-+]+)*", re.IGNORECASE)
 
@@ -20,6 +21,8 @@ def load(
     split=None,
     image_size=None,
     label=None,
+    text=None,
+    documents=False,
     data_dir=None,
     manual_dir=None,
     memory_limit=2 * 1024**3,
@@ -33,7 +36,8 @@ def load(
             - the path of a folder of pictures: class folders, or none for unlabelled pictures, with or
               without split folders above them (`load_folder`);
             - the path of an `.npz` file with x and, where labelled, y (`load_npz`);
-            - the path of a table, `.csv` or `.tsv`: x is a dict of columns (`load_csv`);
+            - the path of a table, `.csv` or `.tsv`: x is a dict of columns, or the column `text` (`load_csv`);
+            - the path of a `.txt` file: x are its lines, or its documents (`load_text`);
             - the name of a data set of TensorFlow Datasets, such as "fashion_mnist" (`load_tfds`). A folder
               of that name in the working directory goes before it, unless `data_dir` or `manual_dir` is
               given.
@@ -42,6 +46,8 @@ def load(
         image_size: Side in pixels, or (height, width): the shorter side of each picture is resized to fit and
             the longer one cropped centrally. None keeps the size.
         label: Tables only: the name of the column that holds the labels.
+        text: Tables only: the name of the column that holds the texts, for a model of texts.
+        documents: `.txt` only: True where a text goes on to the next blank line, False where each line is one.
         data_dir: TFDS only: where prepared data sets lie and are put.
         manual_dir: TFDS only: folder with the original files, used instead of downloading them.
         memory_limit: Bytes of x to hold in memory at most.
@@ -69,23 +75,28 @@ def load(
         )
     name, path = os.fspath(source), Path(source).expanduser()
     is_table = path.suffix.lower() in (".csv", ".tsv")
-    if label is not None and not is_table:
-        raise ValueError(f"label={label!r} names a column of a table, and {name} is no .csv or .tsv file.")
+    for word, column in (("label", label), ("text", text)):
+        if column is not None and not is_table:
+            raise ValueError(
+                f"{word}={column!r} names a column of a table, and {name} is no .csv or .tsv file."
+            )
     for_tfds = data_dir is not None or manual_dir is not None
     if name == "digits":
         digits = load_digits(split)
         x = pictures.fit_pictures(digits.x, image_size)
         return Examples(x, digits.y, class_names=digits.class_names, name=digits.name)
     if is_table:
-        return load_csv(path, split=split, label=label, memory_limit=memory_limit)
+        return load_csv(path, split=split, label=label, text=text, memory_limit=memory_limit)
+    if path.suffix.lower() == ".txt":
+        return load_text(path, documents=documents, split=split, memory_limit=memory_limit)
     if path.suffix.lower() == ".npz":
         return load_npz(path, split=split, image_size=image_size, memory_limit=memory_limit)
     if path.is_dir() and not (for_tfds and isinstance(source, str) and _TFDS_NAME.fullmatch(name)):
         return load_folder(path, split=split, image_size=image_size, memory_limit=memory_limit)
     if path.is_file():
         raise ValueError(
-            f"{name} is a file of a kind that is not read here. Give an .npz file (x, y), a table (.csv, .tsv), or a "
-            f"folder of pictures."
+            f"{name} is a file of a kind that is not read here. Give an .npz file (x, y), a table (.csv, .tsv), "
+            f"texts (.txt), or a folder of pictures."
         )
     if isinstance(source, os.PathLike) or not _TFDS_NAME.fullmatch(name):
         raise FileNotFoundError(

@@ -6,6 +6,7 @@ from tftransfer.evaluation.comparison import Comparison, Row
 from tftransfer.evaluation.cross_validation import CrossValidation, cross_validate
 from tftransfer.evaluation.curves import history_figure
 from tftransfer.evaluation.embedding_map import embedding_figure
+from tftransfer.evaluation.entities import EntityReport, entities, invalid_tags
 from tftransfer.evaluation.evaluate import evaluate
 from tftransfer.evaluation.gallery import gallery
 from tftransfer.evaluation.health import Health, alignment, uniformity
@@ -14,10 +15,12 @@ from tftransfer.evaluation.pictures import reconstructions_figure, samples_figur
 from tftransfer.evaluation.probes import Probe, embed, knn_accuracy, ridge_accuracy
 from tftransfer.evaluation.regression import RegressionReport
 from tftransfer.evaluation.report import Report
+from tftransfer.evaluation.text_reports import TextReport, bleu
 
 __all__ = [
     "Comparison",
     "CrossValidation",
+    "EntityReport",
     "Health",
     "Interval",
     "Probe",
@@ -25,15 +28,19 @@ __all__ = [
     "Reliability",
     "Report",
     "Row",
+    "TextReport",
     "alignment",
+    "bleu",
     "compare",
     "cross_validate",
     "embed",
     "embedding_figure",
+    "entities",
     "evaluate",
     "expected_calibration_error",
     "gallery",
     "history_figure",
+    "invalid_tags",
     "knn_accuracy",
     "mean_interval",
     "paired_interval",

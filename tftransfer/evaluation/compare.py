@@ -5,7 +5,7 @@ import platform
 import keras
 import numpy as np
 
-from tftransfer.data import Examples, batches
+from tftransfer.data import Examples, batches, read_texts
 from tftransfer.evaluation.comparison import Comparison
 from tftransfer.evaluation.labels import class_indices
 from tftransfer.evaluation.trials import run_trials
@@ -97,6 +97,7 @@ def compare(
         scratch_policy=scratch_policy,
         batch_size=batch_size,
     )
+    pool, held_out, test = (read_texts(part, wiring.backbone) for part in (pool, held_out, test))
     searched = min(3, draws) if len(rates) > 1 else 0
     fits = len(budgets) * (draws + searched * len(rates) + draws - searched)
     bar = keras.utils.Progbar(fits, unit_name="fit", verbose=1) if verbose else None
@@ -177,13 +178,17 @@ def _check_apart(one, name, other, other_name):
     """Raises when two sets share most of their examples; a few equal ones occur in honest data."""
     if isinstance(one.x, dict) or isinstance(other.x, dict):
         return
-    seen = {hash(row.tobytes()) for row in np.asarray(one.x)}
-    shared = sum(hash(row.tobytes()) in seen for row in np.asarray(other.x))
+    seen = {_hash(row) for row in np.asarray(one.x)}
+    shared = sum(_hash(row) in seen for row in np.asarray(other.x))
     if shared > 0.5 * other.size:
         raise ValueError(
             f"{shared} of the {other.size} {other_name} examples are also in {name}: the figures would say "
             f"nothing about new examples. Give {other_name} examples that are kept apart."
         )
+
+
+def _hash(row):
+    return hash(row if isinstance(row, (str, bytes)) else row.tobytes())
 
 
 def _notes(searches, rates, held_out):

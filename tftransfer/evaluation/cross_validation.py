@@ -8,7 +8,7 @@ import numpy as np
 from scipy.special import stdtrit
 from sklearn.model_selection import KFold, StratifiedKFold
 
-from tftransfer.data import Examples
+from tftransfer.data import Examples, read_texts
 from tftransfer.data.batches import to_columns
 from tftransfer.data.dataset_batches import is_dataset
 from tftransfer.evaluation.evaluate import evaluate
@@ -155,12 +155,12 @@ def cross_validate(
         >>> len(found.folds), found.metrics["accuracy"].n
         (3, 3)
     """
-    x, y = _arrays(data)
     if not isinstance(task, Task) and (isinstance(task, keras.Model) or not callable(task)):
         raise ValueError(f"cross_validate takes a task, or a function that makes one; received {task!r}.")
     policy = linear_probe() + full() if policy is None else policy
     given = task if isinstance(task, Task) else None
     first = task() if given is None else task
+    x, y = _arrays(read_texts(data, first))
     build_head(first, (x, y))
     parts = _folds(first, x, y, folds, seed)
     start = first.get_weights()

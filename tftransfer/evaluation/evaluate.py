@@ -6,10 +6,11 @@ import warnings
 import keras
 import numpy as np
 
-from tftransfer.data import batches, rescales_pixels, steps_per_epoch
+from tftransfer.data import batches, read_texts, rescales_pixels, steps_per_epoch
 from tftransfer.evaluation.outputs import output_kind, to_probabilities
 from tftransfer.evaluation.regression import RegressionReport
 from tftransfer.evaluation.report import Report
+from tftransfer.evaluation.text_reports import text_report
 from tftransfer.tasks import Regressor
 
 
@@ -24,7 +25,8 @@ def evaluate(task, data, *, batch_size=256, class_names=None, top_k=(1, 5), verb
 
     Args:
         task: The model.
-        data: `(x, y)`, `Examples`, or a `tf.data.Dataset` of batches `(x, y)`. Labels are integers, one-hot
+        data: `(x, y)`, `Examples`, or a `tf.data.Dataset` of batches `(x, y)`; x may be texts for a task that reads
+            texts. Labels are integers, one-hot
             rows, or rows of 0 and 1 for several labels per example; for a `Regressor` they are numbers.
         batch_size: Examples per step, for data that is not batched yet.
         class_names: Names in the order of the classes; None takes those of `data`, else numbers.
@@ -32,7 +34,8 @@ def evaluate(task, data, *, batch_size=256, class_names=None, top_k=(1, 5), verb
         verbose: 0 silent, 1 progress bar, "auto" 1.
 
     Returns:
-        A `Report`, or for a `Regressor` a `RegressionReport`.
+        A `Report`; for a `Regressor` a `RegressionReport`, for a `Tagger` an `EntityReport`, for a `Seq2Seq` or
+        `Generator` a `TextReport`.
 
     Raises:
         ValueError: Labels missing, out of range or of the wrong shape, no data, NaN in inputs or predictions.
@@ -49,9 +52,12 @@ def evaluate(task, data, *, batch_size=256, class_names=None, top_k=(1, 5), verb
             f"evaluate takes a task or a Keras model; received {type(task).__name__}. "
             "A weights file becomes one by tasks.Classifier(path, num_classes=…)."
         )
+    report = text_report(task, data, batch_size=min(batch_size, 64))
+    if report is not None:
+        return report
     if class_names is None:
         class_names = getattr(data, "class_names", None)
-    outputs, labels = _predict(task, data, batch_size, verbose)
+    outputs, labels = _predict(task, read_texts(data, task), batch_size, verbose)
     if isinstance(task, Regressor):
         return RegressionReport(labels, outputs, target_names=class_names)
     multi_label = getattr(task, "multi_label", None)

@@ -29,11 +29,14 @@ def embed(backbone, x, *, batch_size=256):
     >>> embed(backbones.mlp((8,), units=(4,)), np.zeros((5, 8), "float32")).shape
     (5, 4)
     """
-    pooling = pool(backbone.output_shape)
+    pooling, x = pool(backbone.output_shape), sources.read_texts(x, backbone)
     scale = not sources.rescales_pixels(backbone)
     batches = sources.batches(
         x, batch_size=batch_size, labels=False, scale=scale, input_shape=backbone.input_shape[1:]
     )
+    if None in backbone.output_shape[1:]:  # texts: each batch has a length of its own
+        parts = [pooling(backbone.predict_on_batch(batch)) for batch in batches]
+        return np.concatenate([keras.ops.convert_to_numpy(part) for part in parts]).astype("float32")
     features = backbone.predict(batches, verbose=0)
     return keras.ops.convert_to_numpy(pooling(features)).astype("float32")
 
@@ -120,10 +123,11 @@ class Probe(keras.callbacks.Callback):
             raise ValueError(
                 "probe_data must be labelled: a pair (x, y). The unlabelled data cannot probe itself."
             )
+        data = sources.read_texts(data, backbone, name="probe_data")
         sources.check_examples(
             *data, input_shape=backbone.input_shape[1:], value_range=None, name="probe_data"
         )
-        x, y = np.asarray(data[0]), sources.Examples(*data).classes()
+        x, y = np.asanyarray(data[0]), sources.Examples(*data).classes()
         counts = np.unique(y, return_counts=True)[1]
         if len(counts) < 2 or counts.min() < 4:
             raise ValueError(

@@ -49,7 +49,7 @@ class Wiring:
         self._classes, self._budgets, self._batch_size = classes, budgets, batch_size
         self._policy, self._scratch_policy = policy, scratch_policy
         pretrained = Classifier(backbone_or_path, num_classes=classes)
-        backbone = pretrained.backbone
+        backbone = self.backbone = pretrained.backbone
         self._pretrained_weights = backbone.get_weights()
         self._flags = [(layer, layer.trainable) for layer in backbone._flatten_layers()]
         with pretrained.scope():

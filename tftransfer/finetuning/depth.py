@@ -74,7 +74,10 @@ def _segments(layer, root=False):
     if isinstance(layer, keras.Sequential):
         parts = [_Segment([part], part) for part in layer.layers]
     elif isinstance(layer, keras.Model) and hasattr(layer, "_nodes_by_depth"):
-        parts = [_Segment(run, tensor._keras_history.operation) for run, tensor in cut_tensors(layer)]
+        parts = [
+            _Segment(run, tensor._keras_history.operation)
+            for run, tensor in cut_tensors(layer, integers=False)
+        ]
     elif root or _holds_blocks(layer):
         parts = [_Segment([part], None) for part in _children(layer)]
     else:
@@ -104,8 +107,13 @@ def _holds_blocks(layer):
     return any(kinds.count(kind) > 1 for kind in set(kinds))
 
 
-def cut_tensors(model):
+def cut_tensors(model, *, integers=True):
     """Where only one tensor of a functional model is alive.
+
+    Args:
+        model: a functional model.
+        integers: whether tensors of whole numbers count, such as the documents of a text's tokens, which every block
+            reads.
 
     Returns:
         A list of `(layers, tensor)`: the layers since the cut before, and the tensor that is the cut. The
@@ -122,7 +130,8 @@ def cut_tensors(model):
             uses[id(tensor)] -= 1
             if not uses[id(tensor)]:
                 alive.pop(id(tensor), None)
-        alive.update({id(tensor): tensor for tensor in node.output_tensors if uses.get(id(tensor))})
+        made = [t for t in node.output_tensors if integers or "float" in str(t.dtype)]
+        alive.update({id(tensor): tensor for tensor in made if uses.get(id(tensor))})
         layer = node.operation
         if isinstance(layer, keras.layers.Layer) and id(layer) not in seen:
             seen.add(id(layer))  # a layer used in several places counts where it stands first

@@ -91,11 +91,19 @@ def why_it_moves(layer, *, drawn=False):
         variable.trainable for variable in layer.weights
     ):  # a BatchNormalization's, even where its flag is off
         return f"{layer.name} is trained"
-    if not drawn and len(layer.variables) > len(layer.weights):  # the states of random number generators
-        inner = [part for part in layer._flatten_layers() if part._seed_generators]
+    idle = sum(len(part._seed_generators) for part in layer._flatten_layers() if _never_draws(part))
+    if (
+        not drawn and len(layer.variables) > len(layer.weights) + idle
+    ):  # the states of random number generators
+        inner = [p for p in layer._flatten_layers() if p._seed_generators and not _never_draws(p)]
         name = inner[-1].name if inner else layer.name
         return f"{name} draws random numbers (dropout or augmentation)"
     for inner in layer._flatten_layers():
         if isinstance(inner, keras.layers.BatchNormalization) and inner.trainable:
             return f"the BatchNormalization {inner.name} is live"
     return None
+
+
+def _never_draws(layer):
+    """Whether a layer has a generator and no use for it: a recurrent one, or its cell, without dropout."""
+    return hasattr(layer, "recurrent_dropout") and not layer.dropout and not layer.recurrent_dropout

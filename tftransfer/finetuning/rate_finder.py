@@ -70,6 +70,7 @@ def lr_find(
     """
     low, high = _check_ramp(between, steps)
     stage = _stage_of(policy)
+    data = data_module.read_texts(data, task)
     loss = _loss_of(task, data)
     shape = input_shape_of(task)
     batch_size = _at_most(batch_size, data, shape)

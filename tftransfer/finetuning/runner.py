@@ -4,6 +4,7 @@ from tftransfer import placement
 from tftransfer.checkpoints import check_save_every
 from tftransfer.data.dataset_batches import is_dataset
 from tftransfer.data.glance import glance
+from tftransfer.data.texts import read_texts
 from tftransfer.finetuning.accumulation import accumulation_of
 from tftransfer.finetuning.caching import Caching
 from tftransfer.finetuning.checks import check_data, check_policy, check_task, count_steps
@@ -59,7 +60,8 @@ def finetune(
 
     Args:
         task: a `tasks.Task`; one without a head gets it for the classes in the data.
-        data: labelled examples: `(x, y)`, what `tt.data.load` returned, or a `tf.data.Dataset`.
+        data: labelled examples: `(x, y)`, what `tt.data.load` returned, or a `tf.data.Dataset`; x may be texts where
+            the backbone reads texts.
         validation_data: the same, to choose the best epoch by; never used for training.
         policy: a `policies.Policy`; default `linear_probe() + full()`.
         batch_size: examples per step, over all replicas; at most the number of examples is used.
@@ -123,6 +125,8 @@ def finetune(
     """
     caching = Caching.of(cache, dtype=cache_dtype, draws=augmentation_draws, seed=seed)
     check_task(task)
+    data = read_texts(data, task)
+    validation_data = read_texts(validation_data, task, name="validation_data")
     workers = placement.workers_of(task)
     verbose = verbose if workers.is_chief else 0
     check_save_every(save_every, resume is not False, "resume")

@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from tftransfer.layers import register
+from tftransfer.layers import TokenCrossentropy, register
 
 __all__ = ["SparseSmoothedCrossentropy", "smoothed"]
 
@@ -78,7 +78,9 @@ def smoothed(loss, label_smoothing):
             return SparseSmoothedCrossentropy(
                 label_smoothing, reduction=config["reduction"], name=config["name"]
             )
-    elif isinstance(loss, (keras.losses.CategoricalCrossentropy, keras.losses.BinaryCrossentropy)):
+    elif isinstance(
+        loss, (keras.losses.CategoricalCrossentropy, keras.losses.BinaryCrossentropy, TokenCrossentropy)
+    ):
         return type(loss).from_config({**loss.get_config(), "label_smoothing": label_smoothing})
     raise ValueError(
         f"label_smoothing smooths a cross-entropy of classes, from logits; received {loss!r}. Leave it out."

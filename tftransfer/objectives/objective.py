@@ -3,7 +3,7 @@
 import keras
 
 from tftransfer import placement
-from tftransfer.layers import Configured, StepCount
+from tftransfer.layers import Configured, StepCount, plain_ids
 
 
 class Objective(Configured, placement.PlacedModel):
@@ -34,6 +34,7 @@ class Objective(Configured, placement.PlacedModel):
     default_weight_decay = 1e-4  # or (start, end) of a cosine over the run
 
     def __init__(self, backbone, **kwargs):
+        backbone = plain_ids(backbone)
         check_backbone(backbone, type(self).__name__)
         super().__init__(**kwargs)
         self.backbone = backbone

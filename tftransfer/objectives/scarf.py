@@ -4,7 +4,7 @@ import keras
 from keras import ops
 
 from tftransfer import placement
-from tftransfer.layers import corrupted_rows, pool, projector, register
+from tftransfer.layers import contrast, corrupted_rows, pool, projector, register
 from tftransfer.objectives.objective import Objective
 
 
@@ -31,9 +31,8 @@ def info_nce(projections, corrupted, *, temperature):
     anchors = ops.normalize(ops.cast(projections, "float32"), axis=-1)
     candidates = placement.all_gather(ops.normalize(ops.cast(corrupted, "float32"), axis=-1))
     before, total = placement.rows_before_and_total(ops.shape(anchors)[0])
-    logits = ops.matmul(anchors, ops.transpose(candidates)) / temperature  # (local, total)
     own = ops.arange(ops.shape(anchors)[0]) + before  # this replica's places in the global batch
-    loss = ops.mean(ops.sparse_categorical_crossentropy(own, logits, from_logits=True))
+    loss = contrast(anchors, candidates, own, temperature=temperature)
     return loss - ops.log(ops.cast(total, "float32"))
 
 

@@ -3,7 +3,7 @@
 from keras import ops
 
 from tftransfer import placement
-from tftransfer.layers import projector, register
+from tftransfer.layers import contrast, projector, register
 from tftransfer.objectives.joint_embedding import JointEmbedding
 
 
@@ -35,12 +35,10 @@ def nt_xent(projections_1, projections_2, *, temperature):
     candidates = ops.concatenate(
         [placement.all_gather(z1), placement.all_gather(z2)], axis=0
     )  # (2·total, dim)
-    logits = ops.matmul(anchors, ops.transpose(candidates)) / temperature  # (2·local, 2·total)
     rows = ops.arange(ops.shape(z1)[0]) + before  # this replica's places in the global batch
     own = ops.concatenate([rows, rows + total], axis=0)
     positive = ops.concatenate([rows + total, rows], axis=0)
-    logits = logits - 1e9 * ops.one_hot(own, 2 * total, dtype="float32")
-    return ops.mean(ops.sparse_categorical_crossentropy(positive, logits, from_logits=True))
+    return contrast(anchors, candidates, positive, temperature=temperature, own=own)
 
 
 @register

@@ -20,7 +20,7 @@ class Classifier(Task):
         num_classes: number of classes; 1 for a single logit. None takes that of `head`, or, without one, leaves
             the task without a head: `finetune` reads the number from the labels, or call `swap_head`.
         multi_label: whether an example may belong to several classes.
-        pooling: `"auto"` (mean), `"mean"`, `"max"` or `"flatten"`.
+        pooling: `"auto"` (mean), `"mean"`, `"max"`, `"flatten"`, or of tokens `"first"` or `"last"`.
         dropout: dropout rate between pool and head, in [0, 1).
         augmentation: a Keras layer applied to the examples while training.
         head: a Keras layer of your own from embeddings to logits; by default one linear layer.

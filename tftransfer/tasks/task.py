@@ -5,7 +5,7 @@ import numbers
 import keras
 
 from tftransfer import placement, weights
-from tftransfer.layers import Configured, pool
+from tftransfer.layers import Configured, TokenIds, are_texts, plain_ids, pool, to_ids
 
 
 class Task(Configured, placement.PlacedModel):
@@ -18,7 +18,8 @@ class Task(Configured, placement.PlacedModel):
         backbone: a built `keras.Model`, or the path of a `.weights.h5` file that `pretrain` or
             `weights.save_backbone` wrote: then the model is rebuilt, reloaded and checked, and a receipt
             printed.
-        pooling: how features become one vector: `"auto"` (mean), `"mean"`, `"max"` or `"flatten"`.
+        pooling: how features become one vector: `"auto"` (mean), `"mean"`, `"max"`, `"flatten"`, or of tokens
+            `"first"` or `"last"`.
         dropout: dropout rate between pool and head, in [0, 1).
         augmentation: a Keras layer applied to the examples while training, such as `layers.RandomView(...)`.
 
@@ -39,6 +40,7 @@ class Task(Configured, placement.PlacedModel):
         rate = preprocessing = None
         if not isinstance(backbone, keras.Model):
             backbone, rate, preprocessing = _from_file(backbone)
+        backbone = plain_ids(backbone)
         _check(backbone, type(self).__name__)
         if not 0 <= dropout < 1:
             raise ValueError(f"dropout is a rate in [0, 1); received {dropout}.")
@@ -97,8 +99,17 @@ class Task(Configured, placement.PlacedModel):
         self.train_function = self.test_function = self.predict_function = None
 
     def embed(self, inputs, training=None):
-        """Embeddings `(batch, dim)`: what the head reads."""
+        """Embeddings `(batch, dim)`: what the head reads. A list of texts serves where the backbone reads texts."""
+        inputs = to_ids(inputs, self.backbone) if are_texts(inputs) else inputs
         return self.pool(self.backbone(inputs, training=training))
+
+    def predict(self, x, *args, **kwargs):
+        """Keras's `predict`; where the backbone reads texts, x may be a list of texts."""
+        if isinstance(x, (list, tuple, dict)) or are_texts(x):
+            x = self.encode(x)[0] if callable(getattr(self, "encode", None)) else to_ids(x, self.backbone)
+        if isinstance(x, TokenIds):
+            x = x[:, : max(int(x.lengths.max(initial=1)), 1)]
+        return super().predict(x, *args, **kwargs)
 
     def call(self, inputs, training=None):
         if self.head is None:

@@ -2,6 +2,7 @@
 
 from tftransfer.weights.arrival import Arrival, deliver
 from tftransfer.weights.config import rebuild
+from tftransfer.weights.hugging_face import HuggingFace, is_hugging_face
 from tftransfer.weights.order import by_topology
 from tftransfer.weights.paths import slots
 from tftransfer.weights.sources import open_source
@@ -16,7 +17,8 @@ def load_backbone(path, *, custom_objects=None, return_receipt=False):
     the model.
 
     Args:
-        path: a file of `save_backbone` or `pretrain`.
+        path: a file of `save_backbone` or `pretrain`; or a folder of Hugging Face with a BERT or GPT-2
+            (`config.json`, `model.safetensors` and the tokenizer's file), which becomes our `bert` or `gpt`.
         custom_objects: classes that the config names and that are not registered, by name.
         return_receipt: whether to return `(model, receipt)`; `receipt.record` holds what the file says of
         itself.
@@ -38,6 +40,9 @@ def load_backbone(path, *, custom_objects=None, return_receipt=False):
     >>> model.name, receipt.percent_loaded
     ('encoder', 100.0)
     """
+    if is_hugging_face(path):
+        model, receipt = HuggingFace(path).load()
+        return (model, receipt) if return_receipt else model
     with open_source(path) as source:
         record = source.record
         if record is None or record.backbone is None:

@@ -10,6 +10,7 @@ from tftransfer.weights.paths import slots as slots_of
 from tftransfer.weights.patterns import matches, patterns, places
 from tftransfer.weights.receipt import Line, listed
 from tftransfer.weights.sources import open_source
+from tftransfer.weights.vocabulary import check_vocabulary
 
 ADAPTATIONS = (input_channels(), patch_size(), positions())
 
@@ -47,6 +48,7 @@ def transfer_weights(
 
     Raises:
         OSError: the file is missing or must not be read.
+        ValueError: the source was trained with another tokenizer.
         ValueError: something is missing, unused or does not fit (the first ten are listed); the file is
         damaged or
             unsafe; an entry of `mapping` matches nothing.
@@ -66,6 +68,7 @@ def transfer_weights(
     with open_source(source) as opened:
         pairs = _pairs(opened, model, slots, mapping, missing, unused, by_order)
         arrivals = [_arrival(opened, pair, slots, () if by_order else tuple(adapt)) for pair in pairs]
+        check_vocabulary(opened, source, model, arrivals)
         arrivals, lines = _decide(opened, slots, arrivals, missing, unused)
         return deliver(opened, model, arrivals, lines)
 

@@ -1,0 +1,23 @@
+"""The lstm over texts."""
+
+import numpy as np
+import pytest
+
+from tests.backbones.texts import SMALL, check_padding_changes_nothing, sees, tokenization
+from tftransfer.backbones import lstm
+
+
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_what_a_token_sees(bidirectional):
+    model = lstm(tokenization(), bidirectional=bidirectional, **SMALL)
+    check_padding_changes_nothing(model)
+    assert sees(model, 2) == [True, True, True, bidirectional, bidirectional]
+    assert model.output_shape == (None, None, 16)
+
+
+def test_dropout_and_settings():
+    model = lstm((8,), vocabulary_size=20, dropout=0.5, **SMALL)
+    ids = np.ones((2, 5), "int32")
+    assert np.abs(np.asarray(model(ids, training=True)) - np.asarray(model(ids))).max() > 1e-3
+    with pytest.raises(ValueError, match="does not divide"):
+        lstm((8,), vocabulary_size=20, width=5, bidirectional=True)
