@@ -28,9 +28,10 @@ def tiny_backbone(kind):
         return backbones.vit((8, 8, 1), patch_size=2, width=16, depth=1, num_heads=2, causal=True)
     if kind == "cnn":
         return backbones.cnn((8, 8, 1), filters=(4, 8))
-    if kind in ("bert", "gpt"):
-        dropout = {"dropout": 0.1} if kind == "bert" else {}
-        return getattr(backbones, kind)(tiny_tokenization(), width=16, depth=1, num_heads=2, **dropout)
+    if kind in ("bert", "dropout", "gpt"):
+        build = backbones.gpt if kind == "gpt" else backbones.bert
+        dropout = 0.1 if kind == "dropout" else 0.0
+        return build(tiny_tokenization(), width=16, depth=1, num_heads=2, dropout=dropout)
     if kind == "table":
         return backbones.mlp((64,), units=(16,))
     return backbones.mlp((8, 8, 1), units=(16,))
@@ -39,7 +40,7 @@ def tiny_backbone(kind):
 def make(cls, seed=0, **settings):
     """The objective, with its defaults alone unless told otherwise, on the first small backbone that it accepts."""
     keras.utils.set_random_seed(seed)
-    for kind in ("cnn", "vit", "causal", "table", "bert", "gpt"):
+    for kind in ("cnn", "vit", "causal", "table", "bert", "dropout", "gpt"):
         try:
             return cls(tiny_backbone(kind), **settings)
         except ValueError as error:

@@ -117,3 +117,12 @@ def test_bad_input():
     with pytest.raises(ValueError, match="without a tokenizer"):
         bare.generate(["a"])
     assert len(bare.generate([[5]], max_new_tokens=3)[0]) <= 4
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="tf.distribute is TensorFlow's")
+def test_a_task_of_several_replicas_writes_too():
+    with tt.placement.strategy("mirrored", verbose=False).scope():
+        task = make()
+    prompts = [[5, 6], [7]]
+    written = task.generate(prompts, max_new_tokens=4, temperature=0)
+    assert written == make().generate(prompts, max_new_tokens=4, temperature=0)

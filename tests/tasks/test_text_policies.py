@@ -37,10 +37,10 @@ POLICIES = {
     [
         ("classifier", "layer_decay"),
         ("classifier", "lora"),
-        ("classifier", "gradual"),
+        pytest.param("classifier", "gradual", marks=pytest.mark.thorough),
         ("tagger", "lora"),
         ("generator", "layer_decay"),
-        ("seq2seq", "gradual"),
+        pytest.param("seq2seq", "gradual", marks=pytest.mark.thorough),
         ("recurrent", "gradual"),
     ],
 )

@@ -5,7 +5,7 @@ from keras import ops
 
 from tftransfer import placement
 
-__all__ = ["hide_tokens", "maskable"]
+__all__ = ["at_places", "hide_tokens", "maskable"]
 
 
 def maskable(ids, special_ids):
@@ -24,6 +24,25 @@ def maskable(ids, special_ids):
     for special in special_ids:
         free = ops.logical_and(free, ops.not_equal(ids, special))
     return free
+
+
+def at_places(features, places):
+    """The features at some places of each row: `(batch, K, width)`.
+
+    A product with rows of 0 and 1, which on every device is quicker, backwards above all, than gathering.
+
+    Args:
+        features: `(batch, tokens, width)`.
+        places: int `(batch, K)`.
+
+    Example:
+
+    >>> features = ops.reshape(ops.arange(6, dtype="float32"), (1, 3, 2))
+    >>> ops.convert_to_numpy(at_places(features, ops.convert_to_tensor([[2, 0]]))).tolist()
+    [[[4.0, 5.0], [0.0, 1.0]]]
+    """
+    chosen = ops.one_hot(places, ops.shape(features)[1], dtype=features.dtype)  # (b, K, n)
+    return ops.matmul(chosen, features)
 
 
 def hide_tokens(

@@ -4,7 +4,7 @@ import keras
 from keras import ops
 
 from tftransfer import placement
-from tftransfer.layers import TransformerBlock, hide_tokens, looks_ahead, register, token_means
+from tftransfer.layers import TransformerBlock, at_places, hide_tokens, looks_ahead, register, token_means
 from tftransfer.objectives.language_model import LanguageModel
 
 
@@ -136,9 +136,7 @@ class ReplacedToken(LanguageModel):
         known = ops.cast(ops.not_equal(ids, 0), "int32")
         tokens = self.backbone.get_layer("embedder")(hidden, training=training)
         filled = self.generator([tokens, known], training=training)  # (b, n, word width)
-        logits = self.tied_logits(
-            ops.take_along_axis(filled, places[..., None], axis=1)
-        )  # (b, hidden, vocabulary)
+        logits = self.tied_logits(at_places(filled, places))  # (b, hidden, vocabulary)
         targets = ops.where(mask > 0, ops.take_along_axis(ids, places, axis=1), -1)
         corrupted = self._filled(ids, places, mask, ops.stop_gradient(logits))
         detected = self.head(self.backbone(corrupted, training=training))[..., 0]  # (b, n)

@@ -4,6 +4,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from tftransfer import placement
 from tftransfer.layers import (
     CausalSteps,
     Perplexity,
@@ -201,7 +202,7 @@ class Generator(Task):
             count(top_k, "top_k")
 
 
-class _Writer(keras.Model):
+class _Writer(placement.PlacedModel):
     """The whole loop as one model, so that Keras compiles it on either backend."""
 
     def __init__(self, task, start, cache, temperature, top_k, top_p):

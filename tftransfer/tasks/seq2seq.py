@@ -1,9 +1,9 @@
 """From one text to another: translation, summaries, questions."""
 
-import keras
 import numpy as np
 from keras import ops
 
+from tftransfer import placement
 from tftransfer.layers import (
     Perplexity,
     TextDecoder,
@@ -191,7 +191,7 @@ class Seq2Seq(Task):
         return self._writers[key]
 
 
-class _Writer(keras.Model):
+class _Writer(placement.PlacedModel):
     """The whole search as one model, so that Keras compiles it on either backend."""
 
     def __init__(self, task, beams, length, length_penalty):
