@@ -130,6 +130,15 @@ def test_a_causal_model_reads_full_rows(capsys):
     )
 
 
+def test_diagnose_ridge_and_rates_read_texts(run):
+    texts, y = corpus(48, 7)
+    task = tt.tasks.Classifier(run / "bert.weights.h5", num_classes=2)
+    assert not [found for found in tt.diagnose(task, (texts, y)).findings if found.level == "error"]
+    assert tt.finetuning.ridge_head(task, (texts, y)).score > 0.8
+    rates = tt.finetuning.lr_find(task, (texts, y), steps=20, batch_size=8)
+    assert len(rates.losses) > 5
+
+
 def test_data_of_another_tokenizer_stop_before_any_step(run):
     other = tt.layers.Tokenization(max_length=12).adapt(["something else"] * 3, vocabulary_size=40, verbose=0)
     backbone = tt.weights.load_backbone(run / "bert.weights.h5")

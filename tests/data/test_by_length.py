@@ -110,6 +110,15 @@ def test_workers_read_pieces_of_one_batch():
         np.testing.assert_array_equal(np.concatenate([p[step] for p in pieces]), whole[step])
 
 
+def test_full_rows_have_one_length_that_compilers_know():
+    x = TokenIds(np.ones((10, 6), "int32"))
+    stream = batches(x, batch_size=2, shuffle=True, repeat=True, drop_remainder=True)
+    if keras.backend.backend() == "tensorflow":
+        assert tuple(stream.element_spec.shape) == (2, 6)
+    else:
+        assert stream[0].shape == (2, 6)
+
+
 def test_ids_keep_what_they_know():
     import copy
     import pickle

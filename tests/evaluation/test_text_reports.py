@@ -25,15 +25,20 @@ def test_a_language_models_figures():
     assert tt.evaluate(task, (ids, labels), verbose=0).metrics == pytest.approx(metrics)
 
 
-def test_a_taggers_entities():
+def test_a_taggers_entities_in_sentences_of_any_length():
     task = Tagger(tiny("bert"), ["O", "B-x"])
-    words, tags = [["abc", "d"], ["e"] * 15], [["B-x", "O"], ["O"] * 15]
-    with pytest.warns(UserWarning, match="5 words"):
-        report = tt.evaluate(task, (words, tags), verbose=0)
-    assert "5 words stand beyond" in report.note
-    said = [tag for row in task.tag(words) for tag in row][:12]
-    expected = np.mean([a == b for a, b in zip(said, ["B-x", "O"] + ["O"] * 10, strict=True)])
-    assert report.metrics["accuracy"] == pytest.approx(expected)
+    words, tags = (
+        [["abc", "d"], ["e"] * 15],
+        [["B-x", "O"], ["O"] * 14 + ["B-y"]],
+    )  # 15 words, rows of 12 tokens
+    report = tt.evaluate(task, (words, tags), verbose=0)
+    said = [tag for row in task.tag(words) for tag in row]
+    expected = np.mean([a == b for a, b in zip(said, [tag for row in tags for tag in row], strict=True)])
+    assert report.metrics["accuracy"] == pytest.approx(expected) and report.metrics["entities"] == 2
+    assert "B-y" in report.note
+    numbers = tt.evaluate(task, ([["abc", "d"]], [[1, 0]]), verbose=0)
+    encoded = tt.evaluate(task, task.encode([["abc", "d"]], [[1, 0]]), verbose=0)
+    assert numbers.metrics == encoded.metrics and numbers.metrics["entities"] == 1
 
 
 def test_bleu_of_the_same_and_of_other_texts():

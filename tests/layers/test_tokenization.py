@@ -132,6 +132,11 @@ def test_bad_input(fitted):
         Tokenization().adapt(CORPUS, kind="words")
     with pytest.raises(ValueError, match=r"no tokenizer of the package"):
         Tokenization("{}")
+    for damage in ('"cat": 999999999999', '"cat": -4'):
+        known = tokenization.tokenizer.replace(f'"cat": {tokenization.ids(["cat"])[0][0]}', damage)
+        if known != tokenization.tokenizer:
+            with pytest.raises(ValueError, match="it is damaged"):
+                Tokenization(known)
     for length in (2, 3.5, True):
         with pytest.raises(ValueError, match="max_length"):
             Tokenization(max_length=length)

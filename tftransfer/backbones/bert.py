@@ -38,7 +38,7 @@ def bert(
         mlp_ratio: hidden width of a block's perceptron in multiples of `width`.
         dropout: dropout rate in [0, 1], of the tokens and behind attention and perceptron.
         rematerialize: compute the inner values of a block again on the way back and keep them not (gradient
-            checkpointing): memory for longer texts or larger batches, at about a third more time a step.
+            checkpointing): less memory, for longer texts or larger batches, and more time a step.
         name: name of the model.
 
     Returns:

@@ -39,7 +39,7 @@ def transformer_text(
         dropout: dropout rate in [0, 1], of the tokens and behind attention and perceptron.
         causal: whether a token sees only itself and those before it: for `objectives.CausalLM`.
         rematerialize: compute the inner values of a block again on the way back and keep them not (gradient
-            checkpointing): memory for longer texts or larger batches, at about a third more time a step.
+            checkpointing): less memory, for longer texts or larger batches, and more time a step.
         name: name of the model.
 
     Returns:

@@ -103,7 +103,9 @@ class ByLength:
     def cut(self, columns, widths):
         """The columns of a batch, those of tokens cut to their widths."""
         flat = keras.tree.flatten(columns)
-        flat = [c if w is None else c[:, : widths[w]] for c, w in zip(flat, self.widths_of, strict=True)]
+        lengths = [buckets for buckets, _ in self._buckets]
+        known = [int(each[0]) if len(each) == 1 else widths[w] for w, each in enumerate(lengths)]  # static
+        flat = [c if w is None else c[:, : known[w]] for c, w in zip(flat, self.widths_of, strict=True)]
         return keras.tree.pack_sequence_as(columns, flat)
 
     def _epoch(self, epoch):

@@ -6,7 +6,6 @@ import math
 import numpy as np
 from keras import ops
 
-from tftransfer.data import read_texts
 from tftransfer.evaluation import figures
 from tftransfer.evaluation.entities import EntityReport
 from tftransfer.evaluation.saving import Result
@@ -141,15 +140,16 @@ def text_report(task, data, *, batch_size=64):
 
 
 def _entities(task, x, y, batch_size):
-    words = not hasattr(x, "dtype")
-    ids, labels = map(np.asarray, read_texts((x, y), task))
+    if not hasattr(x, "dtype"):  # words: all of them, of sentences of any length
+        true = [[tag if isinstance(tag, str) else task.tags[tag] for tag in row] for row in y]
+        unknown = {tag for row in true for tag in row} - set(task.tags)
+        note = f"not among the task's tags: {', '.join(sorted(unknown)[:8])}" if unknown else ""
+        return EntityReport(true, task.tag(x, batch_size=batch_size), note=note)
+    ids, labels = np.asarray(x), np.asarray(y)
     logits = task.predict(ids, batch_size=batch_size, verbose=0)
     tags = np.array(task.tags, dtype=object)
     said = [tags[row[its >= 0].argmax(-1)] for row, its in zip(logits, labels, strict=True)]
-    true = [tags[its[its >= 0]] for its in labels]
-    cut = sum(map(len, x)) - sum(map(len, true)) if words else 0
-    note = f"{cut} words stand beyond the longest row and were not judged" if cut else ""
-    return EntityReport(true, said, note=note)
+    return EntityReport([tags[its[its >= 0]] for its in labels], said)
 
 
 def _translations(task, x, y, batch_size):

@@ -5,6 +5,7 @@ import textwrap
 
 import keras
 
+from tftransfer.data import read_texts
 from tftransfer.finetuning import data_symptoms, model_symptoms
 from tftransfer.finetuning.case import Case, Finding, read
 
@@ -71,6 +72,8 @@ def diagnose(task, data, *, validation_data=None, pretraining_data=None, learnin
     if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
         raise ValueError(f"batch_size is a whole number from 1 up; received {batch_size!r}.")
     try:
+        data, validation_data = (read_texts(part, task) for part in (data, validation_data))
+        pretraining_data = read_texts(pretraining_data, task, name="pretraining_data")
         x, y, size, batch_size = read(data, task, batch_size)
         validation = validation_data
         if validation_data is not None:

@@ -57,6 +57,7 @@ def ridge_head(task, data, *, batch_size=128):
     """
     check_task(task)
     check_head(task)
+    data = data_module.read_texts(data, task)
     check_data(task, data)
     return fit_head(task, data, batch_size=batch_size)
 

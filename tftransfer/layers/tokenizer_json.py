@@ -33,6 +33,11 @@ class Words:
         found = _read(text)
         self.kind = KINDS[found["model"]["type"]]
         numbers = _numbers(found)
+        if min(numbers.values()) < 0 or max(numbers.values()) > 2 * len(numbers) + 1000:
+            raise ValueError(
+                f"This tokenizer has {len(numbers)} tokens and ids from {min(numbers.values())} to "
+                f"{max(numbers.values())}: it is damaged."
+            )
         tokens = [""] * (max(numbers.values()) + 1)
         for token, number in numbers.items():
             tokens[number] = token
@@ -87,6 +92,7 @@ def words_of(text):
     return Words(text)
 
 
+@functools.lru_cache(maxsize=16)
 def canonical(text):
     """A tokenizer's JSON in one form: padding has the id 0, nothing is cut or padded, keys are sorted.
 

@@ -63,8 +63,11 @@ class SelfAttention(Configured, keras.layers.Layer):
         if self.rotary:
             q, k = rotated(q), rotated(k)
         scores = ops.matmul(q * size**-0.5, ops.transpose(k, (0, 1, 3, 2)))  # (b, heads, n, n)
-        if self.causal or segments is not None:
-            scores = ops.where(_visible(n, self.causal, segments), scores, least(self.compute_dtype))
+        if segments is not None:  # adding costs less than choosing, and all blocks share what is added
+            hidden = 1 - ops.cast(_visible(n, self.causal, segments), scores.dtype)
+            scores = scores + hidden * least(self.compute_dtype)
+        elif self.causal:
+            scores = ops.where(_visible(n, True, None), scores, least(self.compute_dtype))
         weights = ops.softmax(scores) if tokens.shape[1] != 1 else ops.ones_like(scores)  # Keras warns of one
         mixed = ops.matmul(weights, v)  # (b, heads, n, size)
         mixed = ops.reshape(ops.transpose(mixed, (0, 2, 1, 3)), (-1, n, width))
@@ -124,7 +127,7 @@ class TransformerBlock(Configured, keras.layers.Layer):
         activation: "gelu", "gelu_tanh" (its approximation, as in GPT-2), or any name of Keras.
         epsilon: added to the variance by the norms.
         rematerialize: whether what lies between the norms is computed again on the way back, not kept: less memory,
-            a third more time.
+            more time a step.
 
     Input and output shape: `(batch, tokens, width)`; `segments` as in `SelfAttention`.
 
