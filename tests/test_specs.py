@@ -34,7 +34,7 @@ def test_what_is_not_understood(text):
 
 
 def test_unknown_names_and_arguments():
-    with pytest.raises(ValueError, match=r"no 'vitt'.*there are cnn, mlp, .*vit"):
+    with pytest.raises(ValueError, match=r"no 'vitt'.*there are bert, cnn, .*vit"):
         resolve("vitt", backbones)
     for base in ("objective", "Objective"):
         with pytest.raises(ValueError, match="There is no"):

@@ -1,6 +1,7 @@
 """The data that a command line chose: loaded, as what a model reads, and as the Python that does the same."""
 
 import inspect
+import os
 
 
 def load(options, split=None):
@@ -152,7 +153,7 @@ def encoding(examples, tokenizer):
 
 
 def is_of_texts(path):
-    """Whether the backbone in a weights file was pretrained on texts."""
+    """Whether the backbone in a weights file was pretrained on texts; no for a file that is not there."""
     import tftransfer as tt
 
-    return "tokenizer" in (tt.weights.describe(path).preprocessing or {})
+    return os.path.exists(path) and "tokenizer" in (tt.weights.describe(path).preprocessing or {})
