@@ -16,7 +16,7 @@ README = Path(__file__).parents[1] / "README.md"
 def test_the_code_runs(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     matplotlib.use("Agg")
-    *blocks, tables, launched = re.findall(
+    *blocks, tables, texts, launched = re.findall(
         r"```python\n(.*?)```", README.read_text(encoding="utf-8"), flags=re.DOTALL
     )
     assert len(blocks) == 2
@@ -36,6 +36,16 @@ def test_the_code_runs(tmp_path, monkeypatch, capsys):
     ]
     (tmp_path / "people.csv").write_text("\n".join(["age,work,hours,income", *rows]))
     exec(tables.replace("epochs=100", "epochs=1, batch_size=16").replace("(10)", "(1)"), names)
+
+    said = [("where is my card", "card"), ("what did I pay", "payment"), ("close my account", "account")]
+    (tmp_path / "corpus.txt").write_text("\n".join(f"{text} {i}" for i in range(12) for text, _ in said))
+    rows = [f"{text} {i},{label}" for i in range(6) for text, label in said]
+    (tmp_path / "intents.csv").write_text("\n".join(["text,intent", *rows]))
+    small = {"epochs=10": "epochs=1, batch_size=12", "width=256, depth=4": "width=16, depth=1", "=128": "=16"}
+    for much, few in small.items():
+        texts = texts.replace(much, few)
+    exec(texts.replace("(task, intents)", "(task, intents, policy=tt.policies.linear_probe(1))"), names)
+    assert names["task"].predict(["where is my card?"]).shape == (1, 3)
 
     names["pictures"] = lambda: np.random.default_rng(0).random((8, 32, 32, 3), "float32")
     monkeypatch.setattr(tt.placement, "launch", lambda train, workers: train())  # itself: test_launch.py
