@@ -30,7 +30,7 @@ from sklearn.linear_model import LogisticRegression
 import tftransfer as tt
 
 LENGTH, VOCABULARY, BATCH, DEVELOPMENT, CHOSEN_ON = 64, 8000, 32, 1000, 2
-RATES = {"pretrained": (1e-4, 3e-4, 1e-3), "scratch": (1e-4, 3e-4, 1e-3, 3e-3)}
+RATES = {"pretrained": (1e-4, 3e-4, 1e-3, 3e-3), "scratch": (3e-4, 1e-3, 3e-3, 1e-2)}
 STRENGTHS = (0.1, 1, 10, 100, 1000)  # of the logistic regression, its C
 KINDS = {"bert": "MaskedLM", "gpt": "CausalLM", "lstm": "CausalLM"}
 
@@ -267,7 +267,7 @@ class Bench:
             return fit
 
         for arm in ("scratch", "pretrained"):
-            rates = RATES[arm][-2:]
+            rates = (3e-4, 1e-3)
             seeds = self.options.seeds if name == "wnut17" else 1
             self.run(name, f"bert, {arm}", rates, fit_of(arm == "pretrained"), seeds)
 
@@ -336,8 +336,8 @@ def main():
     parser.add_argument("--seeds", type=int, default=5, help="draws of the labels")
     parser.add_argument("--width", type=int, default=128)
     parser.add_argument("--depth", type=int, default=4)
-    parser.add_argument("--pretraining-steps", type=int, default=3000)
-    parser.add_argument("--pretraining-batch", type=int, default=64)
+    parser.add_argument("--pretraining-steps", type=int, default=6000)
+    parser.add_argument("--pretraining-batch", type=int, default=256)
     parser.add_argument("--steps", type=int, default=300, help="of a fit on few labels")
     parser.add_argument("--epochs", type=int, default=10, help="of entities and translation")
     parser.add_argument("--limit", type=int, help="training examples of entities and translation at most")

@@ -202,7 +202,8 @@ def _finetune(options):
         if options.labels is not None
         else f".split(0.1, seed={options.seed})"
     )
-    encode = chosen_data.encoding(examples, chosen_data.is_of_texts(options.weights))
+    of_texts = chosen_data.is_table(examples) and chosen_data.is_of_texts(options.weights)
+    encode = chosen_data.encoding(examples, of_texts)
     parts = ("examples",) if options.labels else ("examples", "validation")
     state = options.out.removesuffix(".keras") + ".state.h5" if options.resume else False
     _show(

@@ -47,7 +47,7 @@ def finetune(
     epoch, or some seconds) how long it will take, and fits.
     With `validation_data` the weights of the best epoch over *all* stages are put back at the end. While the
     whole backbone is frozen its embeddings are computed once and the head is trained on these: same result,
-    sooner.
+    sooner (of texts in another order, for embeddings need not be put together by length).
 
     On several machines (`placement.strategy("multi_worker")`) each worker calls this with the same arguments and reads
     its rows of each batch; the chief alone writes files and speaks. What one of them lacks is said by all before the
