@@ -17,8 +17,8 @@ def convolutions(count, pool=False):
     return keras.Sequential([keras.Input((8, 8, 1)), *parts])
 
 
-def attention():
-    inputs = keras.Input((4, 6))
+def attention(length=4):
+    inputs = keras.Input((length, 6))
     return keras.Model(inputs, layers.MultiHeadAttention(1, 6)(inputs, inputs))
 
 
@@ -27,6 +27,7 @@ def attention():
     ("build", "steps", "expected", "reason"),
     [
         (lambda: convolutions(8), None, True, "8 convolutions"),
+        (lambda: attention(length=None), None, False, "several lengths"),
         (lambda: convolutions(8), compilation.ENOUGH_STEPS, True, "8 convolutions"),
         (lambda: convolutions(8), compilation.ENOUGH_STEPS - 1, False, "repay"),
         (lambda: convolutions(8, pool=True), None, False, "max-pooling"),
