@@ -135,6 +135,7 @@ def test_diagnose_ridge_and_rates_read_texts(run):
     task = tt.tasks.Classifier(run / "bert.weights.h5", num_classes=2)
     assert not [found for found in tt.diagnose(task, (texts, y)).findings if found.level == "error"]
     assert tt.finetuning.ridge_head(task, (texts, y)).score > 0.8
+    task.swap_head(2)  # one that has still to learn
     rates = tt.finetuning.lr_find(task, (texts, y), steps=20, batch_size=8)
     assert len(rates.losses) > 5
 
