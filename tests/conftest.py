@@ -1,5 +1,6 @@
 """What every test may use: a seed, quiet TensorFlow, two logical CPU devices, the shared data folder."""
 
+import gc
 import os
 from pathlib import Path
 
@@ -19,6 +20,17 @@ if keras.backend.backend() == "tensorflow":
 @pytest.fixture(autouse=True)
 def seeded():
     keras.utils.set_random_seed(0)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def swept():
+    """What a module left behind is collected once, and what stays is not looked through again.
+
+    TensorFlow and Keras keep millions of objects; to go through all of them took up to a minute, again and again.
+    """
+    yield
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")
