@@ -47,7 +47,6 @@ def same(one, other, **tolerance):
         np.testing.assert_allclose(values, other[1][name], rtol=1e-5, atol=1e-6, err_msg=name)
 
 
-@pytest.mark.compute
 @pytest.mark.parametrize("policy", [PROBE, TOP], ids=["probe", "top"])
 def test_from_disk_the_same_weights_bit_for_bit(data, validation, policy, monkeypatch):
     monkeypatch.setattr(shards, "SHARD_BYTES", 500)

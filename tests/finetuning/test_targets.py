@@ -44,8 +44,7 @@ def probed(task, data, **options):
     return [np.array(w) for w in task.head.get_weights()]
 
 
-@pytest.mark.compute
-@pytest.mark.parametrize("kind", ["numbers", "rows", "binary"])
+@pytest.mark.parametrize("kind", [pytest.param("numbers", marks=pytest.mark.compute), "rows", "binary"])
 def test_class_weights_and_smoothing_are_kerass_on_every_path(kind):
     x, y = uneven()
     classes = 1 if kind == "binary" else 3

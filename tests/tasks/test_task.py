@@ -40,8 +40,9 @@ BACKBONES = {
 }
 
 
-@pytest.mark.compute
-@pytest.mark.parametrize("kind", BACKBONES)
+@pytest.mark.parametrize(
+    "kind", [pytest.param(k, marks=[pytest.mark.compute] * (k != "keras.applications")) for k in BACKBONES]
+)
 def test_models_of_ones_own_are_backbones(kind):
     backbone = BACKBONES[kind]()
     task = Classifier(backbone, num_classes=3)
