@@ -5,9 +5,9 @@
 A backbone (`cnn`) is pretrained once per transfer, without labels (SimCLR); then every policy fine-tunes it on the
 same draws of labels, with its own default rates, for the same number of optimizer steps; the control is the same
 architecture from scratch, at the best of four rates on development examples (and, beside it, the pretrained one at the
-best of the same rates). Test examples are scored once, at the
-end. Every fit is a line of a `.jsonl`, so that an interrupted run goes on where it stopped; `finetuning.md` is the
-table. Of Fashion-MNIST the first 12,000 training pictures are the labelled part, so that "all" takes minutes.
+best of the same rates). Test examples are scored once, at the end. Every fit is a line of a `.jsonl`, so that an
+interrupted run goes on where it stopped; `finetuning.md` is the table. Of Fashion-MNIST the first 12,000 training
+pictures are the labelled part, so that "all" takes minutes.
 """
 
 import argparse

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from tests.objectives.conftest import texts, tiny_backbone
+from tftransfer.layers import paired_contrast
 from tftransfer.objectives import SentenceContrast
-from tftransfer.objectives.sentence_contrast import sentence_contrast
 
 
 @pytest.mark.compute
@@ -16,13 +16,13 @@ def test_equals_the_papers_formula(temperature):
     x, y = (z / np.linalg.norm(z, axis=1, keepdims=True) for z in (a, b))
     scores = np.exp(x @ y.T / temperature)
     by_hand = -np.mean(np.log(np.diag(scores) / scores.sum(1)))
-    assert float(sentence_contrast(a, b, temperature=temperature)) == pytest.approx(by_hand, rel=1e-4)
+    assert float(paired_contrast(a, b, temperature=temperature)) == pytest.approx(by_hand, rel=1e-4)
 
 
 def test_lengths_of_the_embeddings_make_no_difference():
     a, b = np.random.default_rng(0).normal(size=(2, 7, 5))
-    scaled = sentence_contrast(3 * a, 0.1 * b, temperature=0.1)
-    assert float(scaled) == pytest.approx(float(sentence_contrast(a, b, temperature=0.1)), rel=1e-5)
+    scaled = paired_contrast(3 * a, 0.1 * b, temperature=0.1)
+    assert float(scaled) == pytest.approx(float(paired_contrast(a, b, temperature=0.1)), rel=1e-5)
 
 
 def test_readings_differ_by_dropout_alone():

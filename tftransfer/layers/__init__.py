@@ -3,10 +3,10 @@
 from tftransfer.layers.augmentation import RandomView
 from tftransfer.layers.causal_steps import CausalSteps
 from tftransfer.layers.config import Configured, register
-from tftransfer.layers.contrast import contrast
+from tftransfer.layers.contrast import contrast, paired_contrast
 from tftransfer.layers.corruption import corrupted_rows, swap_values
 from tftransfer.layers.decoder import example_decoder
-from tftransfer.layers.generation import beam_search, choose_tokens, write_tokens
+from tftransfer.layers.generation import beam_search, choose_tokens, kept_writer, write_tokens
 from tftransfer.layers.hub_texts import plain_ids
 from tftransfer.layers.normalization import batch_normalization
 from tftransfer.layers.patch_decoder import PatchDecoder
@@ -34,7 +34,7 @@ from tftransfer.layers.text_embedding import (
     TokenTypes,
     word_table,
 )
-from tftransfer.layers.text_ids import TextIds, looks_ahead, text_ids
+from tftransfer.layers.text_ids import TextIds, looks_ahead, needed_tokenization, text_ids
 from tftransfer.layers.token_ids import TokenIds
 from tftransfer.layers.token_loss import (
     Perplexity,
@@ -92,10 +92,13 @@ __all__ = [
     "default_view",
     "example_decoder",
     "hide_tokens",
+    "kept_writer",
     "looks_ahead",
     "maskable",
+    "needed_tokenization",
     "next_tokens",
     "normalize_patches",
+    "paired_contrast",
     "patchify",
     "plain_ids",
     "pool",

@@ -2,7 +2,9 @@
 
 from keras import ops
 
-__all__ = ["contrast"]
+from tftransfer import placement
+
+__all__ = ["contrast", "paired_contrast"]
 
 
 def contrast(anchors, candidates, positives, *, temperature, own=None):
@@ -34,3 +36,28 @@ def contrast(anchors, candidates, positives, *, temperature, own=None):
     if own is not None:
         logits = logits - 1e9 * ops.one_hot(own, ops.shape(candidates)[0], dtype="float32")
     return ops.mean(ops.sparse_categorical_crossentropy(positives, logits, from_logits=True))
+
+
+def paired_contrast(first, second, *, temperature):
+    """Cross-entropy of finding each example's second view among those of the whole global batch.
+
+    `-mean_i log( exp(cos(h_i, h'_i) / τ) / Σ_k exp(cos(h_i, h'_k) / τ) )`. Under replicas the anchors are this
+    replica's examples and the candidates everyone's.
+
+    Args:
+        first, second: `(batch, dim)`, the two views in the same order.
+        temperature: τ > 0.
+
+    Returns:
+        Float32 scalar.
+
+    Example:
+
+    >>> z = ops.ones((4, 2))
+    >>> round(float(paired_contrast(z, z, temperature=0.05)), 4)  # all alike: log 4
+    1.3863
+    """
+    anchors = ops.normalize(ops.cast(first, "float32"), axis=-1)
+    candidates = placement.all_gather(ops.normalize(ops.cast(second, "float32"), axis=-1))
+    before, _ = placement.rows_before_and_total(ops.shape(anchors)[0])
+    return contrast(anchors, candidates, ops.arange(ops.shape(anchors)[0]) + before, temperature=temperature)

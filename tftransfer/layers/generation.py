@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-__all__ = ["beam_search", "choose_tokens", "write_tokens"]
+__all__ = ["beam_search", "choose_tokens", "kept_writer", "write_tokens"]
 
 
 def choose_tokens(logits, draws, *, temperature=1.0, top_k=None, top_p=None):
@@ -180,3 +180,27 @@ def beam_search(step, cache, first, *, beams, length, end_id, length_penalty=1.0
 def _without_padding(logits):
     """Padding (0) is never written: what follows would be read as if it stood alone."""
     return ops.cast(logits, "float32") - 1e9 * ops.one_hot(0, logits.shape[-1], dtype="float32")
+
+
+def kept_writer(writers, task, settings, make):
+    """The compiled writer of a task for some settings, made anew where weights were added or exchanged.
+
+    Args:
+        writers: dict in which the task keeps them.
+        task: the model that is written by.
+        settings: tuple that tells writers of one task apart.
+        make: function of the task and the settings.
+
+    Example:
+
+    >>> task, writers = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)]), {}
+    >>> make = lambda task, length: object()
+    >>> kept_writer(writers, task, (8,), make) is kept_writer(writers, task, (8,), make)
+    True
+    """
+    key = settings, tuple(id(v) for v in task.weights)
+    if key not in writers:
+        if any(known[1] != key[1] for known in writers):
+            writers.clear()
+        writers[key] = make(task, *settings)
+    return writers[key]

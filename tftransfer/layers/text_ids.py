@@ -8,7 +8,7 @@ from tftransfer.layers.text_embedding import word_table
 from tftransfer.layers.tokenization import tokenization_of
 from tftransfer.layers.transformer import SelfAttention
 
-__all__ = ["TextIds", "looks_ahead", "text_ids"]
+__all__ = ["TextIds", "looks_ahead", "needed_tokenization", "text_ids"]
 
 TextIds = collections.namedtuple(
     "TextIds", "vocabulary_size start_id end_id mask_id special_ids token_bytes continues_word"
@@ -59,6 +59,33 @@ def text_ids(backbone, *, where, mask_id=None):
         words.token_bytes,
         words.continues_word,
     )
+
+
+def needed_tokenization(backbone, *, reads="texts", instead="ids"):
+    """The tokenization of a backbone that is to read texts.
+
+    Args:
+        backbone: a text backbone.
+        reads: what was to be read, for the message.
+        instead: what can be given to a backbone without tokenizer, for the message.
+
+    Raises:
+        ValueError: for a backbone that was built on ids.
+
+    Example:
+
+    >>> from tftransfer import backbones, layers
+    >>> words = layers.Tokenization(max_length=8).adapt(["the cat sat"] * 4, vocabulary_size=40, verbose=0)
+    >>> needed_tokenization(backbones.bert(words, width=8, depth=1, num_heads=1)).max_length
+    8
+    """
+    found = tokenization_of(backbone)
+    if found is None:
+        raise ValueError(
+            f"{backbone.name!r} was built on ids without a tokenizer, so {reads} cannot be read. Build it on a "
+            f"layers.Tokenization, or give {instead}."
+        )
+    return found
 
 
 def looks_ahead(backbone):

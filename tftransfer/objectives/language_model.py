@@ -37,6 +37,7 @@ class LanguageModel(Objective):
 
     def __init__(self, backbone, *, mask_id=None, **kwargs):
         super().__init__(backbone, **kwargs)
+        backbone = self.backbone  # of KerasHub, now read by plain ids
         self.mask_id = mask_id
         self.ids = text_ids(backbone, where=type(self).__name__, mask_id=mask_id)
         self.word_width = int(word_table(backbone).shape[-1])

@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from tftransfer.layers import at_places, hide_tokens, looks_ahead, plain_ids, register
+from tftransfer.layers import at_places, hide_tokens, looks_ahead, register
 from tftransfer.objectives.language_model import LanguageModel
 
 
@@ -49,8 +49,8 @@ class MaskedLM(LanguageModel):
     """
 
     def __init__(self, backbone, *, mask_ratio=0.15, whole_words=False, mask_id=None, seed=0, **kwargs):
-        backbone = plain_ids(backbone)
         super().__init__(backbone, mask_id=mask_id, **kwargs)
+        backbone = self.backbone
         if not 0 < mask_ratio < 1:
             raise ValueError(f"mask_ratio lies in (0, 1); received {mask_ratio!r}.")
         if self.ids.mask_id is None:

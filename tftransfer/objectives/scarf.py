@@ -4,7 +4,7 @@ import keras
 from keras import ops
 
 from tftransfer import placement
-from tftransfer.layers import contrast, corrupted_rows, pool, projector, register
+from tftransfer.layers import corrupted_rows, paired_contrast, pool, projector, register
 from tftransfer.objectives.objective import Objective
 
 
@@ -28,11 +28,8 @@ def info_nce(projections, corrupted, *, temperature):
     >>> abs(round(float(info_nce(z, z, temperature=1.0)), 5))
     0.0
     """
-    anchors = ops.normalize(ops.cast(projections, "float32"), axis=-1)
-    candidates = placement.all_gather(ops.normalize(ops.cast(corrupted, "float32"), axis=-1))
-    before, total = placement.rows_before_and_total(ops.shape(anchors)[0])
-    own = ops.arange(ops.shape(anchors)[0]) + before  # this replica's places in the global batch
-    loss = contrast(anchors, candidates, own, temperature=temperature)
+    _, total = placement.rows_before_and_total(ops.shape(projections)[0])
+    loss = paired_contrast(projections, corrupted, temperature=temperature)
     return loss - ops.log(ops.cast(total, "float32"))
 
 

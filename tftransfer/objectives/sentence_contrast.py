@@ -3,34 +3,8 @@
 import keras
 from keras import ops
 
-from tftransfer import placement
-from tftransfer.layers import contrast, pool, register, text_ids
+from tftransfer.layers import paired_contrast, pool, register, text_ids
 from tftransfer.objectives.objective import Objective
-
-
-def sentence_contrast(first, second, *, temperature):
-    """Cross-entropy of finding each sentence's second reading among those of the whole global batch.
-
-    `-mean_i log( exp(cos(h_i, h'_i) / τ) / Σ_k exp(cos(h_i, h'_k) / τ) )`. Under replicas the anchors are this
-    replica's sentences and the candidates everyone's.
-
-    Args:
-        first, second: `(batch, dim)`, the two readings in the same order.
-        temperature: τ > 0.
-
-    Returns:
-        Float32 scalar.
-
-    Example:
-
-    >>> z = ops.ones((4, 2))
-    >>> round(float(sentence_contrast(z, z, temperature=0.05)), 4)  # all alike: log 4
-    1.3863
-    """
-    anchors = ops.normalize(ops.cast(first, "float32"), axis=-1)
-    candidates = placement.all_gather(ops.normalize(ops.cast(second, "float32"), axis=-1))
-    before, _ = placement.rows_before_and_total(ops.shape(anchors)[0])
-    return contrast(anchors, candidates, ops.arange(ops.shape(anchors)[0]) + before, temperature=temperature)
 
 
 @register
@@ -102,6 +76,6 @@ class SentenceContrast(Objective):
         return {"projections_1": first, "projections_2": second}
 
     def compute_objective(self, outputs):
-        return sentence_contrast(
+        return paired_contrast(
             outputs["projections_1"], outputs["projections_2"], temperature=self.temperature
         )

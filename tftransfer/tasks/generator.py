@@ -12,11 +12,12 @@ from tftransfer.layers import (
     TokenCrossentropy,
     TokenIds,
     choose_tokens,
+    kept_writer,
     looks_ahead,
+    needed_tokenization,
     next_tokens,
     register,
     text_ids,
-    tokenization_of,
     word_table,
     write_tokens,
 )
@@ -167,21 +168,10 @@ class Generator(Task):
 
     def _writer(self, *settings):
         """The compiled loop for these settings, made anew where weights were added or exchanged."""
-        key = settings, tuple(id(v) for v in self.weights)
-        if key not in self._writers:
-            if any(known[1] != key[1] for known in self._writers):
-                self._writers.clear()
-            self._writers[key] = _Writer(self, *settings)
-        return self._writers[key]
+        return kept_writer(self._writers, self, settings, _Writer)
 
     def _tokenization(self):
-        found = tokenization_of(self.backbone)
-        if found is None:
-            raise ValueError(
-                f"{self.backbone.name!r} was built on ids without a tokenizer, so texts cannot be read. Build it on a "
-                f"layers.Tokenization, or give lists of ids."
-            )
-        return found
+        return needed_tokenization(self.backbone, instead="lists of ids")
 
     def _check(self, rows, new, temperature, top_k, top_p):
         empty = [i for i, row in enumerate(rows) if not row]

@@ -1,6 +1,6 @@
 """Classification of two texts together: does one follow from the other, do they mean the same."""
 
-from tftransfer.layers import register, text_ids, tokenization_of
+from tftransfer.layers import needed_tokenization, register, text_ids
 from tftransfer.tasks.classifier import Classifier
 
 
@@ -67,12 +67,7 @@ class PairClassifier(Classifier):
         """
         if hasattr(pairs, "dtype") and pairs.dtype.kind in "iu":
             return pairs, labels
-        tokenization = tokenization_of(self.backbone)
-        if tokenization is None:
-            raise ValueError(
-                f"{self.backbone.name!r} was built on ids without a tokenizer, so texts cannot be read. Build it on a "
-                f"layers.Tokenization, or give ids (n, tokens)."
-            )
+        tokenization = needed_tokenization(self.backbone, instead="ids (n, tokens)")
         pairs = list(pairs)
         wrong = next((i for i, pair in enumerate(pairs) if not _is_pair(pair)), None)
         if wrong is not None or not pairs:

@@ -10,7 +10,9 @@ from tftransfer.layers import (
     TokenAccuracy,
     TokenCrossentropy,
     beam_search,
+    kept_writer,
     looks_ahead,
+    needed_tokenization,
     register,
     text_ids,
     tokenization_of,
@@ -173,22 +175,11 @@ class Seq2Seq(Task):
         return ids[:, : max(int((ids != 0).sum(1).max(initial=1)), 1)]
 
     def _tokenization(self):
-        found = tokenization_of(self.backbone)
-        if found is None:
-            raise ValueError(
-                f"{self.backbone.name!r} was built on ids without a tokenizer, so texts cannot be read. Build it on a "
-                f"layers.Tokenization, or give ids."
-            )
-        return found
+        return needed_tokenization(self.backbone)
 
     def _writer(self, *settings):
         """The compiled search for these settings, made anew where weights were added or exchanged."""
-        key = settings, tuple(id(v) for v in self.weights)
-        if key not in self._writers:
-            if any(known[1] != key[1] for known in self._writers):
-                self._writers.clear()
-            self._writers[key] = _Writer(self, *settings)
-        return self._writers[key]
+        return kept_writer(self._writers, self, settings, _Writer)
 
 
 class _Writer(placement.PlacedModel):

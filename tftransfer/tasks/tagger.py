@@ -5,7 +5,7 @@ import warnings
 import keras
 import numpy as np
 
-from tftransfer.layers import TokenAccuracy, TokenCrossentropy, TokenIds, register, tokenization_of
+from tftransfer.layers import TokenAccuracy, TokenCrossentropy, TokenIds, needed_tokenization, register
 from tftransfer.tasks.task import Task, count
 
 
@@ -149,12 +149,7 @@ class Tagger(Task):
         return found
 
     def _words(self, sentences):
-        tokenization = tokenization_of(self.backbone)
-        if tokenization is None:
-            raise ValueError(
-                f"{self.backbone.name!r} was built on ids without a tokenizer, so words cannot be read. Build it on a "
-                f"layers.Tokenization, or give ids and labels (n, tokens)."
-            )
+        tokenization = needed_tokenization(self.backbone, reads="words", instead="ids and labels (n, tokens)")
         sentences = list(sentences)
         if not sentences or any(
             isinstance(row, (str, bytes)) or not hasattr(row, "__len__") for row in sentences
