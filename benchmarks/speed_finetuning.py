@@ -344,7 +344,9 @@ def main():
     parser.add_argument("--only", default="a,b,c,d", help="comparisons, by their letters")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--fastai-python", help="a Python interpreter that has fastai")
-    parser.add_argument("--json", default="benchmarks/results/speed_finetuning.json", help="where to write every figure")
+    parser.add_argument(
+        "--json", default="benchmarks/results/speed_finetuning.json", help="where to write every figure"
+    )
     parser.add_argument("--way", nargs=3, help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.way:
