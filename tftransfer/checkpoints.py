@@ -9,6 +9,7 @@ from pathlib import Path
 import h5py
 import keras
 
+from tftransfer.layers import random_states
 from tftransfer.placement import Workers
 from tftransfer.weights import atomic_write, variable_paths
 from tftransfer.weights.files import reserve
@@ -130,9 +131,7 @@ class Checkpoint(keras.callbacks.Callback):
             "history": self.past,
             "fingerprint": self.fingerprint,
             "variables": _variables(self.model),
-            "random": [
-                _numbers(seed.state) for seed in _seeds(self.model)
-            ],  # Keras leaves them out of its files
+            "random": [_numbers(state) for state in random_states(self.model)],  # not in Keras's files
         }
         text = json.dumps(state)
         with atomic_write(self.path) as temporary:
@@ -215,13 +214,13 @@ def restore(model, path, *, fingerprint):
             f"{path} belongs to a run that was started differently: {listed}. Start with the same settings, or "
             f"pass resume=False to start over."
         )
-    seeds = _seeds(model)
-    if state["variables"] != _variables(model) or len(state["random"]) != len(seeds):
+    states = random_states(model)
+    if state["variables"] != _variables(model) or len(state["random"]) != len(states):
         raise ValueError(f"{path} holds the state of another model. Pass resume=False to start over.")
     model.optimizer.build(model.trainable_variables)  # else Keras leaves the slots out, with a warning only
     model.load_weights(path)
-    for seed, values in zip(seeds, state["random"], strict=True):
-        seed.state.assign(values)
+    for random, values in zip(states, state["random"], strict=True):
+        random.assign(values)
     return state["step"], state["history"]
 
 
@@ -235,11 +234,6 @@ def _size(model):
 def _variables(model):
     """Names and shapes in order; without the layers' names, which Keras numbers anew in a notebook."""
     return [[path.rsplit("/", 1)[-1], list(v.shape)] for path, v in variable_paths(model).items()]
-
-
-def _seeds(model):
-    """The random states of a model's layers, in a fixed order."""
-    return [seed for layer in model._flatten_layers() for seed in layer._seed_generators]
 
 
 def _numbers(variable):

@@ -11,6 +11,7 @@ import numpy as np
 
 from tftransfer.checkpoints import Checkpoint
 from tftransfer.finetuning.freezing import variable_paths
+from tftransfer.layers import random_states
 from tftransfer.placement import Workers
 from tftransfer.placement.launch import reports
 from tftransfer.weights import atomic_write
@@ -194,15 +195,11 @@ class StageCheckpoint(Checkpoint):
         return record
 
 
-def _seeds(task):
-    return [seed.state for layer in task._flatten_layers() for seed in layer._seed_generators]
-
-
 def _save(task, path, record, optimizer=None, instead=None):
     """Writes weights (or what is given `instead`, by id), random states and optimizer variables."""
     weights = variable_paths(task).items()
     numbers = {f"weights/{path}": (instead or {}).get(id(v), (v, v))[1] for path, v in weights}
-    numbers |= {f"random/{i}": state for i, state in enumerate(_seeds(task))}
+    numbers |= {f"random/{i}": state for i, state in enumerate(random_states(task))}
     numbers |= {f"optimizer/{i}": v for i, v in enumerate(optimizer.variables if optimizer else ())}
     numbers = {name: keras.ops.convert_to_numpy(variable) for name, variable in numbers.items()}
     text = json.dumps(record)
@@ -232,7 +229,7 @@ def _load(task, path, optimizer=None):
         for name, variable in variable_paths(task).items():
             if f"weights/{name}" in file:  # what prepare adds is not there before it
                 variable.assign(file[f"weights/{name}"][()])
-        for i, state in enumerate(_seeds(task)):
+        for i, state in enumerate(random_states(task)):
             if f"random/{i}" in file:
                 state.assign(file[f"random/{i}"][()])
         for i, variable in enumerate(optimizer.variables if optimizer else ()):
