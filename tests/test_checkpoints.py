@@ -6,9 +6,9 @@ import keras
 import numpy as np
 import pytest
 
-from tftransfer import backbones, checkpoints, objectives
+from tftransfer import backbones, objectives
 from tftransfer.checkpoints import STATE, Checkpoint, restore
-from tftransfer.weights import variable_paths
+from tftransfer.weights import seal, variable_paths
 
 PRINT = {"seed": 0, "epochs": 3}
 
@@ -178,7 +178,7 @@ def test_a_full_disk_leaves_the_old_one(saved, monkeypatch):
     before = saved.read_bytes()
     watcher = Checkpoint(saved, fingerprint=PRINT, steps_per_epoch=4)
     watcher.set_model(compiled(seed=5))
-    monkeypatch.setattr(checkpoints, "reserve", full)
+    monkeypatch.setattr(seal, "reserve", full)
     with pytest.raises(OSError, match="No space left") as raised:
         watcher.save()
     assert str(saved) in str(raised.value) and saved.read_bytes() == before

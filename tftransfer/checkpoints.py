@@ -11,10 +11,9 @@ import keras
 
 from tftransfer.layers import random_states
 from tftransfer.placement import Workers
-from tftransfer.weights import atomic_write, variable_paths
-from tftransfer.weights.files import reserve
+from tftransfer.weights import variable_paths
 from tftransfer.weights.hdf5 import open_file
-from tftransfer.weights.seal import add_seal, check_seal
+from tftransfer.weights.seal import check_seal, sealed_write
 
 STATE = "tftransfer_checkpoint"
 
@@ -134,12 +133,10 @@ class Checkpoint(keras.callbacks.Callback):
             "random": [_numbers(state) for state in random_states(self.model)],  # not in Keras's files
         }
         text = json.dumps(state)
-        with atomic_write(self.path) as temporary:
-            reserve(temporary, _size(self.model) + len(text))
+        with sealed_write(self.path, _size(self.model) + len(text)) as temporary:
             self.model.save_weights(temporary)  # the optimizer's variables included
             with h5py.File(temporary, "r+") as file:
                 file.attrs[STATE] = text
-            add_seal(temporary)
         self._saved_at = time.monotonic()  # the time that writing took is not counted
 
 

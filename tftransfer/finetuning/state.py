@@ -14,10 +14,8 @@ from tftransfer.finetuning.freezing import variable_paths
 from tftransfer.layers import random_states
 from tftransfer.placement import Workers
 from tftransfer.placement.launch import reports
-from tftransfer.weights import atomic_write
-from tftransfer.weights.files import reserve
 from tftransfer.weights.hdf5 import open_file
-from tftransfer.weights.seal import add_seal, check_seal
+from tftransfer.weights.seal import check_seal, sealed_write
 
 __all__ = ["RunState"]
 
@@ -203,13 +201,11 @@ def _save(task, path, record, optimizer=None, instead=None):
     numbers |= {f"optimizer/{i}": v for i, v in enumerate(optimizer.variables if optimizer else ())}
     numbers = {name: keras.ops.convert_to_numpy(variable) for name, variable in numbers.items()}
     text = json.dumps(record)
-    with atomic_write(path) as temporary:
-        reserve(temporary, sum(n.nbytes + _OVERHEAD for n in numbers.values()) + len(text) + _OVERHEAD)
-        with h5py.File(temporary, "w") as file:
-            for name, values in numbers.items():
-                file[name] = values
-            file.attrs[STATE] = text
-        add_seal(temporary)
+    size = sum(n.nbytes + _OVERHEAD for n in numbers.values()) + len(text) + _OVERHEAD
+    with sealed_write(path, size) as temporary, h5py.File(temporary, "w") as file:
+        for name, values in numbers.items():
+            file[name] = values
+        file.attrs[STATE] = text
 
 
 def _read(path):

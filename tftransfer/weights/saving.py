@@ -9,13 +9,13 @@ import h5py
 import keras
 
 from tftransfer.weights.config import config_of
-from tftransfer.weights.files import atomic_write, check_name, reserve
+from tftransfer.weights.files import check_name
 from tftransfer.weights.hdf5 import read_array, stored_arrays
 from tftransfer.weights.layout import TRAINING_STATE, is_weight, key_of, names_in_file
 from tftransfer.weights.paths import slots
 from tftransfer.weights.receipt import as_numpy, listed
 from tftransfer.weights.record import Record, Row, checksum, now, plain, versions, write_record
-from tftransfer.weights.seal import add_seal
+from tftransfer.weights.seal import sealed_write
 
 _BYTES = {"float64": 8, "int64": 8, "uint64": 8}
 
@@ -70,8 +70,7 @@ def save_backbone(backbone, path, *, objective=None, history=None, preprocessing
         "seed": plain(seed, "seed"),
     }
     config = _config(backbone)
-    with atomic_write(path) as temporary:
-        reserve(temporary, _size(variables, config, known))
+    with sealed_write(path, _size(variables, config, known)) as temporary:
         try:
             _write(backbone, temporary)
             with h5py.File(temporary, "r+") as file:
@@ -87,7 +86,6 @@ def save_backbone(backbone, path, *, objective=None, history=None, preprocessing
                 write_record(file, record)
         except RuntimeError as error:  # what h5py makes of a disk that is full, besides OSError
             raise OSError(f"HDF5 cannot write: {error}") from error
-        add_seal(temporary)
     return path
 
 

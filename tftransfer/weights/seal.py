@@ -6,14 +6,43 @@ tells of damage, not of malice: anybody can make one. So a file of another proce
 all the same.
 """
 
+import contextlib
 import hashlib
 import os
+
+from tftransfer.weights.files import atomic_write, reserve
 
 MAGIC = b"tftransfer seal\n"
 _DIGEST = 32
 _LENGTH = len(MAGIC) + _DIGEST
 
 known = set()  # digests of files that this process wrote or has probed
+
+
+@contextlib.contextmanager
+def sealed_write(path, size):
+    """`atomic_write` of a file that is sealed in the end, on a disk that has room for it.
+
+    Args:
+        path: where the finished file shall lie.
+        size: bytes that it will take, rather too many.
+
+    Yields:
+        The temporary path, of an empty file.
+
+    Raises:
+        OSError: the folder cannot be written, or the disk is full; a file that was there is unchanged.
+
+    Example:
+
+    >>> import tempfile
+    >>> with sealed_write(tempfile.mkdtemp() + "/note", 1000) as temporary:
+    ...     _ = temporary.write_text("whole")
+    """
+    with atomic_write(path) as temporary:
+        reserve(temporary, size)
+        yield temporary
+        add_seal(temporary)
 
 
 def add_seal(path):
