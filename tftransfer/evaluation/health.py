@@ -6,6 +6,7 @@ import keras
 import numpy as np
 
 from tftransfer import data as sources
+from tftransfer.evaluation.looks import Looks
 from tftransfer.evaluation.probes import embed
 from tftransfer.guards import FeaturesCollapsed, collapse, effective_rank
 from tftransfer.layers import random_states_kept
@@ -61,7 +62,7 @@ def _unit(embeddings):
     return embeddings / np.maximum(np.linalg.norm(embeddings, axis=1, keepdims=True), 1e-12)
 
 
-class Health(keras.callbacks.Callback):
+class Health(Looks):
     """Watches the features of some examples while an objective is trained, and calls a collapse out.
 
     `feature_std` (of features of length 1, times `√dim`: about 1 is healthy, 0 collapsed), `effective_rank`,
@@ -90,23 +91,15 @@ class Health(keras.callbacks.Callback):
     """
 
     def __init__(self, objective, examples, *, every=1, stop=False):
-        super().__init__()
+        super().__init__(every=every)
         self.objective, self.examples = objective, np.asarray(examples)
         shape = objective.backbone.input_shape[1:]
         sources.check_examples(self.examples, input_shape=shape, value_range=None, name="examples")
         if len(self.examples) < 2:
             raise ValueError("Health needs at least two examples: one says nothing of their spread.")
-        self.every, self.stop = every, stop
-        self._last, self._told = {}, False
+        self.stop, self._told = stop, False
 
-    def on_epoch_end(self, epoch, logs=None):
-        final = epoch + 1 == self.params.get("epochs")
-        if not self._last or final or (epoch + 1) % self.every == 0:
-            self._last = self._look(epoch)
-        if logs is not None:
-            logs.update(self._last)
-
-    def _look(self, epoch):
+    def look(self, epoch, due):
         backbone = self.objective.backbone
         embeddings = embed(backbone, self.examples)
         found = collapse(embeddings)

@@ -9,6 +9,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from tftransfer import data as sources
+from tftransfer.evaluation.looks import Looks
 from tftransfer.layers import pool
 
 
@@ -86,7 +87,7 @@ def ridge_accuracy(embeddings, labels, test_embeddings, test_labels):
     return float(probe.fit(embeddings, labels).score(test_embeddings, test_labels))
 
 
-class Probe(keras.callbacks.Callback):
+class Probe(Looks):
     """Probes the features of a backbone while it is pretrained.
 
     Half of the labelled examples (stratified) teach a ridge and a nearest-neighbour probe, the other half is
@@ -117,7 +118,7 @@ class Probe(keras.callbacks.Callback):
     """
 
     def __init__(self, backbone, data, *, every=1, seed=0, keep=None, best=-1.0):
-        super().__init__()
+        super().__init__(every=every)
         labelled = isinstance(data, tuple) and len(data) == 2 and data[1] is not None
         if not labelled:
             raise ValueError(
@@ -137,20 +138,13 @@ class Probe(keras.callbacks.Callback):
         parts = train_test_split(x, y, test_size=0.5, stratify=y, random_state=seed)
         self._train_x, self._test_x, self._train_y, self._test_y = parts
         self.backbone = backbone
-        self.every, self.keep, self.best = every, keep, best
-        self._last = {}
+        self.keep, self.best = keep, best
 
-    def on_epoch_end(self, epoch, logs=None):
-        due = epoch == 0 or epoch + 1 == self.params.get("epochs") or (epoch + 1) % self.every == 0
-        if due or not self._last:
-            train, test = embed(self.backbone, self._train_x), embed(self.backbone, self._test_x)
-            self._last = {
-                "probe_accuracy": ridge_accuracy(train, self._train_y, test, self._test_y),
-                "knn_accuracy": knn_accuracy(train, self._train_y, test, self._test_y),
-            }
-            accuracy = self._last["probe_accuracy"]
-            if due and self.keep is not None and accuracy > self.best:  # not where a run happens to go on
-                self.best = accuracy
-                self.keep(epoch, accuracy)
-        if logs is not None:
-            logs.update(self._last)
+    def look(self, epoch, due):
+        train, test = embed(self.backbone, self._train_x), embed(self.backbone, self._test_x)
+        accuracy = ridge_accuracy(train, self._train_y, test, self._test_y)
+        neighbours = knn_accuracy(train, self._train_y, test, self._test_y)
+        if due and self.keep is not None and accuracy > self.best:  # not where a run happens to go on
+            self.best = accuracy
+            self.keep(epoch, accuracy)
+        return {"probe_accuracy": accuracy, "knn_accuracy": neighbours}
