@@ -522,6 +522,11 @@ def test_collapse_is_told_after_saving(tmp_path, recwarn):
     assert sum("features have collapsed" in str(w.message) for w in recwarn) == 1
 
 
+def test_a_collapse_that_was_watched_is_told_once(recwarn):
+    run(autoencoder(noise=0.0), np.full((40, 8), 0.5, "float32"), health="warn")
+    assert sum("features have collapsed" in str(w.message) for w in recwarn) == 1
+
+
 @tensorflow_only
 def test_replicas_need_the_scope_for_building_only(tmp_path):
     with placement.strategy("mirrored", verbose=False).scope():

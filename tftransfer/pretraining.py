@@ -133,7 +133,7 @@ def pretrain(
         objective.optimizer.build(objective.trainable_variables)  # in the first step it would be traced twice
 
     start, past = 0, {}
-    watchers, every, best = [StopOnBadLoss(), *callbacks], max(1, epochs // 10), None
+    watchers, every, best, watch = [StopOnBadLoss(), *callbacks], max(1, epochs // 10), None, None
     if keep == "best":
         best = BestBackbone(backbone, save_to, resume=resume, workers=workers)
     if probe_data is not None:
@@ -144,7 +144,8 @@ def pretrain(
         if examples is not None:
             stop = health == "stop"
             examples = keras.ops.convert_to_numpy(examples)
-            watchers.insert(0, Health(objective, examples, every=every, stop=stop))
+            watch = Health(objective, examples, every=every, stop=stop)
+            watchers.insert(0, watch)
     preemption = Preemption(workers, enabled=save_to is not None)
     if save_to is not None:
         checkpoint = Checkpoint(
@@ -215,7 +216,7 @@ def pretrain(
         if workers.is_chief:
             say(f"Saved the backbone to {save_to} ({os.path.getsize(save_to) / 2**20:.1f} MiB).")
     workers.close()
-    if sample is not None:
+    if sample is not None and not (watch and watch.told):
         warn_of_collapse(
             keras.ops.convert_to_numpy(pool(backbone.output_shape)(backbone(sample, training=False)))
         )

@@ -75,6 +75,9 @@ class Health(Looks):
         every: epochs between two looks.
         stop: whether a collapse ends the run by an error; else it is told once, as a warning.
 
+    Attributes:
+        told: whether a collapse was told.
+
     Raises:
         ValueError: for fewer than two examples, or some that do not fit.
         FeaturesCollapsed: (a `ValueError`) during training, with `stop`.
@@ -97,7 +100,7 @@ class Health(Looks):
         sources.check_examples(self.examples, input_shape=shape, value_range=None, name="examples")
         if len(self.examples) < 2:
             raise ValueError("Health needs at least two examples: one says nothing of their spread.")
-        self.stop, self._told = stop, False
+        self.stop, self.told = stop, False
 
     def look(self, epoch, due):
         backbone = self.objective.backbone
@@ -105,9 +108,9 @@ class Health(Looks):
         found = collapse(embeddings)
         if found and self.stop:
             raise FeaturesCollapsed(f"In epoch {epoch + 1} the run was ended. {found}")
-        if found and not self._told:
+        if found and not self.told:
             warnings.warn(found)
-            self._told = True
+            self.told = True
         figures = {
             "feature_std": float(_unit(embeddings).std(axis=0).mean() * np.sqrt(embeddings.shape[1])),
             "effective_rank": effective_rank(embeddings),
