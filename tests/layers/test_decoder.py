@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from tftransfer.layers import example_decoder
+from tftransfer.layers import example_decoder, example_generator
 
 
 @pytest.mark.compute
@@ -36,6 +36,16 @@ def kinds_of(decoder):
 def test_auto_takes_convolutions_behind_a_map_alone():
     assert "Conv2DTranspose" in kinds_of(example_decoder("auto", (4, 4, 8), (8, 8, 1)))
     assert "Conv2DTranspose" not in kinds_of(example_decoder("auto", (16,), (8, 8, 1)))
+
+
+def test_a_generator_takes_convolutions_for_pictures():
+    assert "Conv2DTranspose" in kinds_of(example_generator("auto", 4, (8, 8, 1)))
+    assert "Conv2DTranspose" not in kinds_of(example_generator("auto", 4, (20,)))
+    assert "Conv2DTranspose" not in kinds_of(example_generator("dense", 4, (8, 8, 1)))
+    own = keras.Sequential([keras.Input((4,)), keras.layers.Dense(6)])
+    assert example_generator(own, 4, (6,)) is own
+    with pytest.raises(ValueError, match=r"\(6,\).*\(7,\)"):
+        example_generator(own, 4, (7,))
 
 
 def test_an_own_decoder_is_taken_as_it_is_or_refused():

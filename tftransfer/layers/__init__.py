@@ -5,7 +5,7 @@ from tftransfer.layers.causal_steps import CausalSteps
 from tftransfer.layers.config import Configured, register
 from tftransfer.layers.contrast import contrast, paired_contrast
 from tftransfer.layers.corruption import corrupted_rows, swap_values
-from tftransfer.layers.decoder import example_decoder
+from tftransfer.layers.decoder import example_decoder, example_generator
 from tftransfer.layers.generation import beam_search, choose_tokens, kept_writer, write_tokens
 from tftransfer.layers.hub_texts import plain_ids
 from tftransfer.layers.normalization import batch_normalization
@@ -91,6 +91,7 @@ __all__ = [
     "cut_spans",
     "default_view",
     "example_decoder",
+    "example_generator",
     "hide_tokens",
     "kept_writer",
     "looks_ahead",

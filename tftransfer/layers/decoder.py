@@ -6,7 +6,7 @@ import keras
 
 from tftransfer.layers.normalization import batch_normalization
 
-__all__ = ["example_decoder"]
+__all__ = ["example_decoder", "example_generator"]
 
 
 def example_decoder(decoder, features_shape, example_shape):
@@ -48,6 +48,30 @@ def example_decoder(decoder, features_shape, example_shape):
     if decoder == "dense":
         return _dense_decoder(features_shape, example_shape)
     return _convolutional_decoder(features_shape, example_shape)
+
+
+def example_generator(generator, latent_width, example_shape):
+    """The model that draws examples from codes: as `example_decoder`, but `"auto"` is convolutional for pictures.
+
+    Args:
+        generator: `"auto"` (convolutional for pictures, dense otherwise), or as in `example_decoder`.
+        latent_width: size of a code.
+        example_shape: shape of an example without the batch axis.
+
+    Returns:
+        A built `keras.Model` from `(batch, latent_width)` to `(batch, *example_shape)`, without activation.
+
+    Raises:
+        ValueError: as `example_decoder`.
+
+    Example:
+
+    >>> example_generator("auto", 4, (8, 8, 1)).output_shape
+    (None, 8, 8, 1)
+    """
+    if generator == "auto":
+        generator = "convolutional" if len(example_shape) == 3 else "dense"
+    return example_decoder(generator, (latent_width,), example_shape)
 
 
 def _dense_decoder(features_shape, example_shape):

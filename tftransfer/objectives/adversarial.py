@@ -4,7 +4,7 @@ import keras
 from keras import ops
 
 from tftransfer import placement
-from tftransfer.layers import example_decoder
+from tftransfer.layers import example_generator
 from tftransfer.objectives.objective import Objective
 
 
@@ -66,10 +66,7 @@ class Adversarial(Objective):
         self.generator = generator
         self.seed = seed
         self.random = keras.random.SeedGenerator(seed)
-        example_shape = tuple(backbone.input_shape[1:])
-        if generator == "auto":
-            generator = "convolutional" if len(example_shape) == 3 else "dense"
-        self.generator_model = example_decoder(generator, (latent_width,), example_shape)
+        self.generator_model = example_generator(generator, latent_width, backbone.input_shape[1:])
         self.tellings = keras.metrics.Mean(name="discriminator_loss")
         self.makings = keras.metrics.Mean(name="generator_loss")
 

@@ -6,7 +6,7 @@ import keras
 from keras import ops
 
 from tftransfer import placement
-from tftransfer.layers import StepCount, example_decoder, pool, register
+from tftransfer.layers import StepCount, example_generator, pool, register
 from tftransfer.objectives.objective import Objective
 
 
@@ -131,10 +131,7 @@ class VariationalAutoencoder(Objective):
         embedding = self.pool.compute_output_shape(backbone.output_shape)[-1]
         self.posterior = keras.layers.Dense(2 * latent_width, name="posterior")
         self.posterior.build((None, embedding))
-        example_shape = tuple(backbone.input_shape[1:])
-        if decoder == "auto":
-            decoder = "convolutional" if len(example_shape) == 3 else "dense"
-        self.decoder_model = example_decoder(decoder, (latent_width,), example_shape)
+        self.decoder_model = example_generator(decoder, latent_width, backbone.input_shape[1:])
         self.log_scale = self.add_weight(
             shape=(), initializer=keras.initializers.Constant(-2.0), autocast=False, name="log_scale"
         )
