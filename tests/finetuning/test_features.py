@@ -6,6 +6,7 @@ import pytest
 
 from tftransfer.finetuning import features, finetune
 from tftransfer.finetuning.freezing import apply_stage
+from tftransfer.finetuning.prefix import why_it_moves
 from tftransfer.policies import full, linear_probe
 from tftransfer.tasks import Classifier
 
@@ -52,27 +53,38 @@ def test_same_weights_as_running_the_backbone_in_every_step(make_task, data, val
         np.testing.assert_allclose(values, histories[1][name], atol=1e-5)
 
 
-def test_why_not(make_task, data):
-    assert features.why_not(probed(make_task), data) is None
-    assert "draws random numbers" in features.why_not(probed(make_task, backbone_dropout=0.5), data)
-    assert "call of its own" in features.why_not(probed(make_task, Slow), data)
+def why_not(task, data):
+    """Why not all of a frozen backbone runs once, in words; None where it does."""
+    half = features.frozen_half(task, data, 22)
+    assert bool(half.before and not half.behind) == (half.reason is None)
+    return half.reason
 
-    task = make_task()
-    apply_stage(full(1).stages[0], task)
-    assert "is trained" in features.why_not(task, data)
+
+def test_why_not(make_task, data):
+    assert why_not(probed(make_task), data) is None
+    assert "draws random numbers" in why_not(probed(make_task, backbone_dropout=0.5), data)
+    assert "call of its own" in why_not(probed(make_task, Slow), data)
 
     task = probed(make_task)
     task.backbone.get_layer("norm_01").trainable = True  # it has no variable to train, but statistics
-    assert "norm_01 is live" in features.why_not(task, data)
+    assert "norm_01 is live" in why_not(task, data)
 
     task = probed(make_task)
     task.augmentation = keras.layers.RandomFlip()
-    assert "augmented" in features.why_not(task, data)
+    assert "augmented" in why_not(task, data)
+
+
+def test_of_what_is_trained_nothing_runs_once(make_task, data):
+    task = make_task()
+    apply_stage(full(1).stages[0], task)
+    assert "is trained" in why_it_moves(task.backbone)
+    before, behind, reason = features.frozen_half(task, data, 22)
+    assert not before and behind == [task.backbone] and reason is None  # nothing was left untrained
 
 
 def test_a_datasets_examples_may_change(make_task, data):
     tf = pytest.importorskip("tensorflow")
-    assert "may give other" in features.why_not(probed(make_task), tf.data.Dataset.from_tensor_slices(data))
+    assert "may give other" in why_not(probed(make_task), tf.data.Dataset.from_tensor_slices(data))
 
 
 def test_callbacks_see_the_task(make_task, data):

@@ -28,7 +28,6 @@ __all__ = [
     "embedded_parts",
     "frozen_half",
     "helpers",
-    "why_not",
 ]
 
 Frozen = collections.namedtuple("Frozen", "before behind reason")
@@ -196,15 +195,6 @@ def callbacks_of(task, model, callbacks, verbose, epochs, steps):
     )
     model.history = task.history  # which fit returns
     return listed
-
-
-def why_not(task, data):
-    """Why the embeddings of a task, as its flags now stand, cannot be computed beforehand; None if they can.
-
-    They can when the data are arrays and everything before the head stands still: no variable is trained, no
-    BatchNormalization is live, and nothing draws random numbers (augmentation, dropout).
-    """
-    return _why_nothing(task, data) or why_it_moves(task.backbone)
 
 
 def frozen_half(task, data, examples, caching=None):
