@@ -130,6 +130,14 @@ def test_a_causal_model_reads_full_rows(capsys):
     )
 
 
+def test_texts_are_evaluated_whatever_the_lengths_of_the_first_batches(run):
+    task = tt.tasks.Classifier(run / "bert.weights.h5", num_classes=2)
+    texts = ["card cash bank fee cat dog"] * 16 + ["cat"] * 8 + ["bank fee"] * 3
+    expected = task.predict(texts, verbose=0).argmax(-1)
+    report = tt.evaluate(task, (texts, expected), batch_size=8, verbose=0)
+    assert report.metrics["accuracy"] == 1 and report.metrics["n"] == 27
+
+
 def test_diagnose_ridge_and_rates_read_texts(run):
     texts, y = corpus(48, 7)
     task = tt.tasks.Classifier(run / "bert.weights.h5", num_classes=2)

@@ -11,6 +11,7 @@ from tftransfer.evaluation.outputs import output_kind, to_probabilities
 from tftransfer.evaluation.regression import RegressionReport
 from tftransfer.evaluation.report import Report
 from tftransfer.evaluation.text_reports import text_report
+from tftransfer.layers import TokenIds
 from tftransfer.tasks import Regressor
 
 
@@ -95,7 +96,12 @@ def _predict(task, data, batch_size, verbose):
     with warnings.catch_warnings():  # Keras warns of the natural end of a generator
         warnings.filterwarnings("ignore", message="Your input ran out of data")
         steps = steps_per_epoch(data, batch_size=batch_size, input_shape=shape)
-        outputs = task.predict(inputs(), steps=steps, verbose=verbose)
+        if isinstance(data, tuple) and isinstance(data[0], TokenIds):
+            # Keras would take the length of a generator's first batches for that of all.
+            outputs = task.predict(batches(data[0], batch_size=batch_size), steps=steps, verbose=verbose)
+            labels = [np.asarray(data[1])]
+        else:
+            outputs = task.predict(inputs(), steps=steps, verbose=verbose)
     if failures:
         raise failures[0]
     if not isinstance(outputs, np.ndarray):
