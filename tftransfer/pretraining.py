@@ -23,6 +23,7 @@ from tftransfer.pretraining_checks import (
     fingerprint,
     known_by,
     read_data,
+    value_range,
 )
 from tftransfer.progress import RunProgress
 from tftransfer.weight_decay import ScheduledDecay
@@ -118,7 +119,7 @@ def pretrain(
     }
     with workers.agree() as common:
         placement.check_precision(objective)
-        sources.check_examples(data, input_shape=shape, value_range=(0, 1) if options["scale"] else None)
+        sources.check_examples(data, input_shape=shape, value_range=value_range(objective, data))
         check_files(save_to, backbone, workers)
         batch_size, steps, whole = batches_an_epoch(data, batch_size, shape, workers.share)
         if workers.count > 1:

@@ -1,5 +1,6 @@
 """What must be right before the first step of pretraining, and what a run is known by."""
 
+import math
 import numbers
 import warnings
 
@@ -9,7 +10,7 @@ from tftransfer.checkpoints import check_save_every
 from tftransfer.data.dataset_batches import is_dataset
 from tftransfer.data.glance import glance
 from tftransfer.data.shares import is_own_share
-from tftransfer.layers import TokenIds, looks_ahead, tokenization_of
+from tftransfer.layers import TokenIds, greatest_pixel, looks_ahead, tokenization_of
 from tftransfer.objectives import Objective
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "fingerprint",
     "known_by",
     "read_data",
+    "value_range",
 ]
 
 
@@ -43,6 +45,12 @@ def check_arguments(objective, *, epochs, batch_size, resume, save_to, keep, hea
         )
     if health not in (None, "warn", "stop"):
         raise ValueError(f'health is None, "warn" or "stop"; received {health!r}.')
+
+
+def value_range(objective, data):
+    """The range in which pixels are expected: the objective's own, or at most what its backbone reads."""
+    own = None if isinstance(getattr(data, "element_spec", data), dict) else objective.value_range
+    return own or (-math.inf, greatest_pixel(objective.backbone))
 
 
 def check_files(save_to, backbone, workers):

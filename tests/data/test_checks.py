@@ -1,5 +1,6 @@
 """Bad input is refused before any work, in words that help."""
 
+import math
 import time
 import warnings
 
@@ -70,6 +71,36 @@ def test_float_pictures_in_bytes_range_warn():
         warnings.simplefilter("error")
         check_examples(GOOD * 255, value_range=None)
         check_examples(np.full((4, 3), 900.0))  # a table, not pictures
+
+
+@pytest.mark.parametrize(
+    ("x", "value_range", "match"),
+    [
+        ((GOOD * 255).astype("int64"), (0, 1), r"pictures of int64 .*x / 255\.0"),  # bytes alone are scaled
+        ((GOOD * 65535).astype("uint16"), (0, 1), r"x / 65\d\d\d"),
+        (GOOD * 2 - 1, (0, 1), r"\[0, 1\] is expected.*x\.min\(\)"),
+        (GOOD * 2 - 2, (-1, 1), r"\[-1, 1\] is expected"),
+        (GOOD, (-math.inf, 255.0), r"\[0, 255\] is expected.*x \* 255\.0"),
+        (GOOD * 600, (0, 255), r"x / 59\d"),
+    ],
+)
+def test_pictures_in_another_range_warn(x, value_range, match):
+    with pytest.warns(UserWarning, match=match):
+        check_examples(x, value_range=value_range)
+
+
+def test_pictures_in_their_range_pass():
+    for x, value_range in (
+        (GOOD * 2 - 1, (-math.inf, 1)),
+        (GOOD * 2 - 1, (-1, 1)),
+        (GOOD * 1.2 - 0.1, (0, 1)),  # what bicubic resizing leaves
+        (GOOD * 255, (0, 255)),
+        ((GOOD * 255).astype("int64"), (-math.inf, 255)),
+        ((GOOD * 255).astype("uint8"), (0, 1)),
+        (GOOD > 0.5, (0, 1)),
+        (GOOD * 0, (0, 255)),
+    ):
+        assert check_examples(x, value_range=value_range) is None
 
 
 def test_large_finite_values_are_no_infinity():

@@ -177,3 +177,11 @@ def test_other_data_is_refused():
         RandomView().build((None, None, None, 3))
     with pytest.raises(ValueError, match=r"float pictures.*uint8"):
         RandomView()(np.zeros((4, 8, 8, 3), "uint8"))
+
+
+def test_bytes_are_read_where_their_range_is_meant():
+    x = (255 * pictures()).astype("uint8")
+    views = RandomView(value_range=(0.0, 255.0), seed=1)(x)
+    assert keras.backend.standardize_dtype(views.dtype) == "float32"
+    same = RandomView(value_range=(0.0, 255.0), seed=1)(x.astype("float32"))
+    np.testing.assert_array_equal(numpy(views), numpy(same))

@@ -70,6 +70,7 @@ def test_takes_a_decoder_of_the_users():
     ("settings", "message"),
     [
         ({"noise": -0.1}, "0 or more"),
+        ({"noise": float("nan")}, "0 or more"),
         ({"noise": 1.0, "noise_kind": "masking"}, "below 1"),
         ({"noise_kind": "salt"}, "noise_kind"),
         ({"decoder": "lstm"}, "decoder is"),
@@ -78,3 +79,19 @@ def test_takes_a_decoder_of_the_users():
 def test_refuses_settings_that_cannot_work(settings, message):
     with pytest.raises(ValueError, match=message):
         Autoencoder(tiny_backbone("cnn"), **settings)
+
+
+def test_a_backbone_that_reads_bytes_learns_in_the_units_of_one_that_does_not():
+    x = np.random.default_rng(0).integers(0, 256, (4, 8, 8, 1), dtype="uint8")
+    layers = [keras.layers.Flatten(), keras.layers.Dense(3)]
+    plain = Autoencoder(keras.Sequential([keras.Input((8, 8, 1)), *layers]), noise=0.2)
+    bytes_ = Autoencoder(
+        keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Rescaling(1 / 255), *layers]), noise=0.2
+    )
+    bytes_.decoder_model.set_weights(plain.decoder_model.get_weights())
+    first, second = plain(x / np.float32(255)), bytes_(x)
+    np.testing.assert_allclose(second["reconstruction"], 255 * np.asarray(first["reconstruction"]), atol=1e-2)
+    loss = float(plain.compute_objective(first))
+    assert float(bytes_.compute_objective(second)) == pytest.approx(loss, rel=1e-4)
+    corrupted = ops.convert_to_numpy(bytes_._corrupt(ops.convert_to_tensor(np.zeros((64, 8, 8, 1), "uint8"))))
+    assert corrupted.std() == pytest.approx(0.2 * 255, rel=0.1)

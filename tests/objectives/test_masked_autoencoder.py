@@ -65,7 +65,7 @@ def test_targets_are_the_patches_in_place():
     np.testing.assert_allclose(target[0, 5], x[0, 2:4, 2:4, 0].ravel())  # second row, second column
 
 
-@pytest.mark.parametrize("ratio", [0.0, 1.0, -0.5, 0.99, 0.01])
+@pytest.mark.parametrize("ratio", [0.0, 1.0, -0.5, 1.5, 0.99, 0.01, float("nan")])
 def test_refuses_ratios_that_hide_nothing_or_everything(ratio):
     with pytest.raises(ValueError, match="mask_ratio"):
         MaskedAutoencoder(tiny_backbone("vit"), mask_ratio=ratio)

@@ -1,5 +1,6 @@
 """SimMIM: what is hidden, what the loss counts, and which backbones it serves."""
 
+import keras
 import numpy as np
 import pytest
 from keras import ops
@@ -61,7 +62,7 @@ def test_hidden_pixels_do_not_reach_the_prediction():
     np.testing.assert_allclose(a, b, atol=1e-6)
 
 
-@pytest.mark.parametrize("ratio", [0.0, 1.0, -0.5, 0.01])
+@pytest.mark.parametrize("ratio", [0.0, 1.0, -0.5, 1.5, 0.01, float("nan")])
 def test_refuses_ratios_that_hide_nothing_or_everything(ratio):
     with pytest.raises(ValueError, match="mask_ratio"):
         SimMIM(tiny_backbone("cnn"), mask_ratio=ratio)
@@ -72,3 +73,17 @@ def test_refuses_squares_larger_than_the_picture_and_rows():
         SimMIM(tiny_backbone("cnn"), mask_size=9)
     with pytest.raises(ValueError, match="squares of pictures"):
         SimMIM(tiny_backbone("table"))
+
+
+def test_a_backbone_that_reads_bytes_learns_in_the_units_of_one_that_does_not():
+    x = np.random.default_rng(0).integers(0, 256, (4, 8, 8, 1), dtype="uint8")
+    layers = [keras.layers.Conv2D(3, 3, 2, "same")]
+    plain = SimMIM(keras.Sequential([keras.Input((8, 8, 1)), *layers]))
+    bytes_ = SimMIM(keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Rescaling(1 / 255), *layers]))
+    bytes_.pixels.set_weights(plain.pixels.get_weights())
+    for objective in (plain, bytes_):
+        objective.mask_value.assign([0.5])
+    first, second = plain(x / np.float32(255)), bytes_(x)
+    np.testing.assert_allclose(second["prediction"], 255 * np.asarray(first["prediction"]), atol=1e-2)
+    loss = float(plain.compute_objective(first))
+    assert float(bytes_.compute_objective(second)) == pytest.approx(loss, rel=1e-4)

@@ -1,5 +1,6 @@
 """Looks at data before any work begins, and says what is wrong with it and what to do."""
 
+import math
 import warnings
 
 import keras
@@ -29,9 +30,9 @@ def check_examples(
     Looks for: no examples; text or objects instead of numbers; x and y of different lengths; a shape that the
     model does not read (missing channel axis, grey for colour, channels first, another size); NaN and
     infinity; labels that are missing, fractional, out of range, all of one class, or fewer than the classes.
-    Warns of float pictures that seem to lie in 0..255 where 0..1 is expected. Costs less than one pass over
-    the data; of arrays beyond 2³⁰ values a spread sample of rows is looked at, of a `tf.data.Dataset` the
-    first element.
+    Warns of pictures that are no bytes and lie outside of the range that is expected, as in 0..255 where it is 0..1,
+    or the other way round. Costs less than one pass over the data; of arrays beyond 2³⁰ values a spread sample of
+    rows is looked at, of a `tf.data.Dataset` the first element.
 
     Args:
         x: Array, dict of arrays (views), `tf.data.Dataset`, pair (x, y) or `Examples`.
@@ -41,7 +42,8 @@ def check_examples(
         num_classes: Number of classes (1: binary with one output; with "regression" the number of targets).
         task: None (labels are not looked at), "classification", "multi_label" or "regression".
         training: False for validation and test data, which may hold one class only.
-        value_range: Expected range of float pictures; None to say nothing about ranges.
+        value_range: Expected range of pictures that are no bytes, `-math.inf` for a least value that does not matter;
+            None to say nothing about ranges.
         name: How messages call the data, such as "validation_data".
 
     Raises:
@@ -149,8 +151,14 @@ def _row_chunks(x):
 
 
 def _check_values(x, value_range, name):
-    if x.dtype.kind != "f":
-        return
+    if x.dtype.kind == "f":
+        _check_finite(x, name)
+    pictures = x.ndim == 4 and x.shape[-1] in (1, 3, 4) and x.dtype.kind in "fiu" and x.dtype != np.uint8
+    if pictures and value_range is not None:
+        _check_range(x, value_range, name)
+
+
+def _check_finite(x, name):
     for start, rows in _row_chunks(x):
         with np.errstate(all="ignore"):
             if np.isfinite(np.sum(rows, dtype=None if rows.dtype.itemsize >= 4 else np.float32)):
@@ -164,14 +172,27 @@ def _check_values(x, value_range, name):
                 f"Remove these examples (x[np.isfinite(x).all(axis=(1, ...))]), or fill the values "
                 f"(np.nan_to_num)."
             )
-    if value_range is None or x.ndim != 4 or x.shape[-1] not in (1, 3, 4):
-        return
+
+
+def _check_range(x, value_range, name):
     sample = x[:: max(1, len(x) // 256)]
     low, high = float(sample.min()), float(sample.max())
-    if high > value_range[1] + 0.5:
-        warnings.warn(
-            f"{name}: float pictures with values in [{low:.4g}, {high:.4g}], but {list(value_range)} is "
-            f"expected. Divide by the largest value (x / 255.0), or hand over uint8 pictures, which are "
-            f"scaled for you.",
-            stacklevel=4,
+    least, most = (0.0 if math.isinf(value_range[0]) else value_range[0]), value_range[1]
+    span = most - least
+    if low < value_range[0] - 0.25 * span:
+        cure = (
+            "What lies outside is cut off, or cannot be made: bring them there, (x - x.min()) / (x.max() - x.min()) "
+            "for [0, 1], or give the augmentation a value_range that holds them."
         )
+    elif high > most + 0.5 * span:
+        largest = 255.0 if high <= 255 else high
+        cure = f"Divide by the largest value (x / {largest}), or hand over uint8 pictures, which are scaled for you."
+    elif most >= 255 and 0 < high <= 1:
+        cure = "They were scaled, and are to be scaled once more: hand over x * 255.0, or uint8 pictures."
+    else:
+        return
+    warnings.warn(
+        f"{name}: pictures of {x.dtype} with values in [{low:.4g}, {high:.4g}], but [{least:g}, {most:g}] is expected. "
+        f"{cure}",
+        stacklevel=5,
+    )

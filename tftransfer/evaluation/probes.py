@@ -1,5 +1,7 @@
 """How good features are, without training anything: nearest neighbours and ridge regression."""
 
+import math
+
 import keras
 import numpy as np
 from sklearn.linear_model import RidgeClassifierCV
@@ -10,7 +12,7 @@ from sklearn.preprocessing import StandardScaler
 
 from tftransfer import data as sources
 from tftransfer.evaluation.looks import Looks
-from tftransfer.layers import pool
+from tftransfer.layers import greatest_pixel, pool
 
 
 def embed(backbone, x, *, batch_size=256):
@@ -125,9 +127,11 @@ class Probe(Looks):
                 "probe_data must be labelled: a pair (x, y). The unlabelled data cannot probe itself."
             )
         data = sources.read_texts(data, backbone, name="probe_data")
-        sources.check_examples(
-            *data, input_shape=backbone.input_shape[1:], value_range=None, name="probe_data"
-        )
+        expected = {
+            "input_shape": backbone.input_shape[1:],
+            "value_range": (-math.inf, greatest_pixel(backbone)),
+        }
+        sources.check_examples(*data, **expected, name="probe_data")
         x, y = np.asanyarray(data[0]), sources.Examples(*data).classes()
         counts = np.unique(y, return_counts=True)[1]
         if len(counts) < 2 or counts.min() < 4:

@@ -1,10 +1,13 @@
 """What must be right before the first step of a fine-tuning run."""
 
+import math
+
 import keras
 
 from tftransfer import data as data_module
 from tftransfer.data.dataset_batches import columns_of, is_dataset
 from tftransfer.finetuning.freezing import context_of
+from tftransfer.layers import greatest_pixel
 from tftransfer.policies import Policy, Stage, full, linear_probe
 
 __all__ = ["check_data", "check_policy", "check_task", "count_steps", "is_one_hot"]
@@ -61,7 +64,7 @@ def check_data(task, data, *, training=True):
         kind = classes = None
     data_module.check_examples(
         data,
-        value_range=None if data_module.rescales_pixels(task) else (0, 1),
+        value_range=(-math.inf, greatest_pixel(task)),  # what preprocess_input makes may be negative
         input_shape=task.backbone.input_shape[1:],
         num_classes=classes,
         task=kind,

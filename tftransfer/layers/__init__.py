@@ -16,7 +16,7 @@ from tftransfer.layers.positions import PositionEmbedding, sincos_positions
 from tftransfer.layers.projector import projector
 from tftransfer.layers.random_states import random_states, random_states_kept
 from tftransfer.layers.raw_texts import are_texts, to_ids
-from tftransfer.layers.scaling import rescales_pixels
+from tftransfer.layers.scaling import check_unit_pixels, greatest_pixel, rescales_pixels
 from tftransfer.layers.schedule import StepCount, cosine
 from tftransfer.layers.span_corruption import cut_spans
 from tftransfer.layers.stages import token_stages
@@ -83,6 +83,7 @@ __all__ = [
     "batch_normalization",
     "beam_search",
     "bits_per_byte",
+    "check_unit_pixels",
     "check_view",
     "choose_tokens",
     "contrast",
@@ -92,6 +93,7 @@ __all__ = [
     "default_view",
     "example_decoder",
     "example_generator",
+    "greatest_pixel",
     "hide_tokens",
     "kept_writer",
     "looks_ahead",

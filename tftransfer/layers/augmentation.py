@@ -31,11 +31,12 @@ class RandomView(Configured, keras.layers.Layer):
         value_range: least and greatest value of a pixel; results are clipped to it.
         seed: seed of the layer's own random numbers.
 
-    Input and output shape: `(batch, height, width, channels)`, float.
+    Input and output shape: `(batch, height, width, channels)`, float; whole numbers are taken, and made float, where
+    `value_range` is that of bytes.
 
     Raises:
-        ValueError: when a range is empty or outside its bounds, or the input is not a batch of float
-            pictures of one size.
+        ValueError: when a range is empty or outside its bounds, or the input is not a batch of such pictures of one
+            size.
 
     Example:
 
@@ -92,6 +93,8 @@ class RandomView(Configured, keras.layers.Layer):
     def call(self, images, training=True):
         if not training:
             return images
+        if not keras.backend.is_float_dtype(images.dtype) and self.value_range[1] > 1:
+            images = ops.cast(images, self.compute_dtype)
         if not keras.backend.is_float_dtype(images.dtype):
             raise ValueError(
                 f"RandomView takes float pictures in {self.value_range}; received {images.dtype}. Cast them, "

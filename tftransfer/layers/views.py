@@ -1,7 +1,7 @@
 """Two random views of each example, as joint-embedding objectives compare them."""
 
 from tftransfer.layers.augmentation import RandomView
-from tftransfer.layers.scaling import rescales_pixels
+from tftransfer.layers.scaling import greatest_pixel
 
 __all__ = ["check_view", "default_view", "two_views"]
 
@@ -21,7 +21,7 @@ def default_view(backbone, **settings):
     >>> default_view(keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Rescaling(1 / 255)])).value_range
     (0.0, 255.0)
     """
-    return RandomView(value_range=(0.0, 255.0) if rescales_pixels(backbone) else (0.0, 1.0), **settings)
+    return RandomView(value_range=(0.0, greatest_pixel(backbone)), **settings)
 
 
 def two_views(inputs, augmentation, *, objective):

@@ -4,7 +4,7 @@ import keras
 from keras import ops
 
 from tftransfer import placement
-from tftransfer.layers import example_generator
+from tftransfer.layers import check_unit_pixels, example_generator
 from tftransfer.objectives.objective import Objective
 
 
@@ -52,16 +52,18 @@ class Adversarial(Objective):
         seed: seed of all noise.
 
     Raises:
-        ValueError: for a size out of range, or a generator of another shape.
+        ValueError: for a size out of range, a generator of another shape, or a backbone that reads 0 to 255.
     """
 
     default_learning_rate = 2e-4
     default_weight_decay = 0.0
+    value_range = (0.0, 1.0)
 
     def __init__(self, backbone, *, latent_width=64, generator="auto", seed=0, **kwargs):
         if latent_width < 1:
             raise ValueError(f"latent_width is a whole number from 1 up; received {latent_width}.")
         super().__init__(backbone, **kwargs)
+        check_unit_pixels(backbone, objective=type(self).__name__)
         self.latent_width = latent_width
         self.generator = generator
         self.seed = seed

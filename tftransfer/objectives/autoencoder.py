@@ -4,7 +4,7 @@ import keras
 from keras import ops
 
 from tftransfer import placement
-from tftransfer.layers import example_decoder, register
+from tftransfer.layers import example_decoder, greatest_pixel, register
 from tftransfer.objectives.objective import Objective
 
 
@@ -36,7 +36,8 @@ class Autoencoder(Objective):
     Args:
         backbone: any built `keras.Model`.
         noise: 0 for the plain autoencoder; else the standard deviation of the Gaussian noise, or the share of
-            values set to zero, by `noise_kind`.
+            values set to zero, by `noise_kind`. For a backbone that rescales pixels by itself the deviation is that of
+            pixels in [0, 1] all the same, and so is the loss.
         noise_kind: `"gaussian"` or `"masking"`.
         decoder: `"auto"` (convolutional behind a feature map, dense otherwise), `"dense"`, `"convolutional"`, or a
             `keras.Model` of your own from features to examples.
@@ -59,7 +60,7 @@ class Autoencoder(Objective):
     def __init__(self, backbone, *, noise=0.0, noise_kind="gaussian", decoder="auto", seed=0, **kwargs):
         if noise_kind not in ("gaussian", "masking"):
             raise ValueError(f'noise_kind is "gaussian" or "masking"; received {noise_kind!r}.')
-        if noise < 0 or (noise_kind == "masking" and noise >= 1):
+        if not noise >= 0 or (noise_kind == "masking" and noise >= 1):
             raise ValueError(
                 f"noise is 0 or more, and below 1 when it masks; received {noise} ({noise_kind})."
             )
@@ -68,6 +69,7 @@ class Autoencoder(Objective):
         self.noise_kind = noise_kind
         self.seed = seed
         self.random = keras.random.SeedGenerator(seed)
+        self.greatest = greatest_pixel(backbone)
         self.decoder = decoder
         self.decoder_model = example_decoder(decoder, backbone.output_shape[1:], backbone.input_shape[1:])
 
@@ -77,9 +79,12 @@ class Autoencoder(Objective):
         else:
             corrupted, target = self._corrupt(inputs), inputs
         features = self.backbone(corrupted, training=training)
-        return {"reconstruction": self.decoder_model(features, training=training), "target": target}
+        values = ops.cast(self.decoder_model(features, training=training), "float32")
+        return {"reconstruction": self.greatest * values, "target": target}
 
     def _corrupt(self, examples):
+        if not keras.backend.is_float_dtype(examples.dtype):  # bytes, for a backbone that rescales them
+            examples = ops.cast(examples, "float32")
         if not self.noise:
             return examples
         masking = self.noise_kind == "masking"
@@ -90,7 +95,7 @@ class Autoencoder(Objective):
         )
         if masking:
             return examples * ops.cast(draws >= self.noise, examples.dtype)
-        return examples + self.noise * ops.cast(draws, examples.dtype)
+        return examples + self.greatest * self.noise * ops.cast(draws, examples.dtype)
 
     def compute_objective(self, outputs):
-        return reconstruction_error(outputs["reconstruction"], outputs["target"])
+        return reconstruction_error(outputs["reconstruction"], outputs["target"]) / self.greatest**2

@@ -36,6 +36,11 @@ class JointEmbedding(Objective):
         self.pool = pool(backbone.output_shape)
         self.embedding_width = self.pool.compute_output_shape(backbone.output_shape)[-1]
 
+    @property
+    def value_range(self):
+        """Of pixels, outside of which the augmentation would cut them; None where it says nothing of it."""
+        return getattr(self.augmentation, "value_range", None)
+
     def views(self, inputs):
         """Two views of each example: those made beforehand, or two draws of the augmentation."""
         return two_views(inputs, self.augmentation, objective=type(self).__name__)

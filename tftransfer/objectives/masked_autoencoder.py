@@ -92,11 +92,11 @@ class MaskedAutoencoder(Objective):
     ):
         super().__init__(backbone, **kwargs)
         _, tokens, width = token_stages(backbone, **STAGES)[0].output_shape
-        self.visible = tokens - round(tokens * mask_ratio)
-        if not 0 < mask_ratio < 1 or not 0 < self.visible < tokens:
+        self.visible = tokens - round(tokens * mask_ratio) if 0 < mask_ratio < 1 else 0
+        if not 0 < self.visible < tokens:
             raise ValueError(
-                f"mask_ratio={mask_ratio} would leave {self.visible} of {tokens} tokens visible. Choose a ratio in "
-                f"(0, 1) that leaves at least one visible and one hidden, or smaller patches."
+                f"mask_ratio={mask_ratio} would not leave some of {tokens} tokens visible. Choose a ratio in (0, 1) "
+                f"that leaves at least one visible and one hidden, or smaller patches."
             )
         self.mask_ratio = mask_ratio
         self.decoder_width = decoder_width

@@ -32,6 +32,7 @@ class Objective(Configured, placement.PlacedModel):
 
     default_learning_rate = 1e-3  # of AdamW, at its peak; a subclass may know better
     default_weight_decay = 1e-4  # or (start, end) of a cosine over the run
+    value_range = None  # least and greatest value that an example may have, where it matters
 
     def __init__(self, backbone, **kwargs):
         backbone = plain_ids(backbone)

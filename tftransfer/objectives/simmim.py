@@ -6,7 +6,7 @@ import keras
 from keras import ops
 
 from tftransfer import placement
-from tftransfer.layers import register, unpatchify
+from tftransfer.layers import greatest_pixel, register, unpatchify
 from tftransfer.objectives.objective import Objective
 
 
@@ -86,16 +86,17 @@ class SimMIM(Objective):
             raise ValueError(f"mask_size={size} is larger than a picture of {h}×{w} pixels.")
         self.grid = (math.ceil(h / size), math.ceil(w / size))
         squares = math.prod(self.grid)
-        self.hidden = round(squares * mask_ratio)
-        if not 0 < mask_ratio < 1 or not 0 < self.hidden < squares:
+        self.hidden = round(squares * mask_ratio) if 0 < mask_ratio < 1 else 0
+        if not 0 < self.hidden < squares:
             raise ValueError(
-                f"mask_ratio={mask_ratio} would hide {self.hidden} of {squares} squares of {size} pixels. Choose a "
-                f"ratio in (0, 1) that hides at least one and leaves at least one, or a smaller mask_size."
+                f"mask_ratio={mask_ratio} would not hide some of {squares} squares of {size} pixels. Choose a ratio in "
+                f"(0, 1) that hides at least one and leaves at least one, or a smaller mask_size."
             )
         self.mask_ratio = mask_ratio
         self.mask_size = mask_size
         self.seed = seed
         self.square = size
+        self.greatest = greatest_pixel(backbone)
         self.random = keras.random.SeedGenerator(seed)
         self.mask_value = self.add_weight(shape=(channels,), initializer="zeros", name="mask_value")
         features = backbone.output_shape
@@ -112,9 +113,12 @@ class SimMIM(Objective):
             pictures, mask = inputs["pictures"], inputs["mask"]
         else:
             pictures, mask = inputs, self._mask(ops.shape(inputs)[0])
+        if not keras.backend.is_float_dtype(pictures.dtype):  # bytes, for a backbone that rescales them
+            pictures = ops.cast(pictures, "float32")
         hidden = ops.cast(mask, pictures.dtype)
-        painted = pictures * (1 - hidden) + ops.cast(self.mask_value, pictures.dtype) * hidden
-        values = self.pixels(self.backbone(painted, training=training))
+        paint = self.greatest * ops.cast(self.mask_value, pictures.dtype)
+        values = self.pixels(self.backbone(pictures * (1 - hidden) + paint * hidden, training=training))
+        values = self.greatest * ops.cast(values, "float32")
         rows, columns = self.feature_grid
         _, h, w, channels = self.backbone.input_shape
         values = ops.reshape(values, (-1, rows * columns, self.stride**2 * channels))
@@ -132,7 +136,7 @@ class SimMIM(Objective):
         return mask[:, : self.backbone.input_shape[1], : self.backbone.input_shape[2]]  # (b, h, w, 1)
 
     def compute_objective(self, outputs):
-        return masked_distance(outputs["prediction"], outputs["target"], outputs["mask"])
+        return masked_distance(outputs["prediction"], outputs["target"], outputs["mask"]) / self.greatest
 
 
 def _feature_grid(backbone):

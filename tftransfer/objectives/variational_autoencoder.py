@@ -6,7 +6,7 @@ import keras
 from keras import ops
 
 from tftransfer import placement
-from tftransfer.layers import StepCount, example_generator, pool, register
+from tftransfer.layers import StepCount, check_unit_pixels, example_generator, pool, register
 from tftransfer.objectives.objective import Objective
 
 
@@ -88,7 +88,8 @@ class VariationalAutoencoder(Objective):
     `"log_scale"` and `"kl_weight"`, scalars. Without training the code is the mean.
 
     Raises:
-        ValueError: for a negative β or warm-up, fewer than two levels, or a decoder of another shape.
+        ValueError: for a negative β or warm-up, fewer than two levels, a decoder of another shape, or a backbone that
+            reads 0 to 255.
 
     Example:
 
@@ -101,6 +102,8 @@ class VariationalAutoencoder(Objective):
     >>> tuple(objective.sample(3).shape)
     (3, 8, 8, 1)
     """
+
+    value_range = (0.0, 1.0)
 
     def __init__(
         self,
@@ -120,6 +123,7 @@ class VariationalAutoencoder(Objective):
                 f"received latent_width={latent_width}, beta={beta}, warmup_steps={warmup_steps}, levels={levels}."
             )
         super().__init__(backbone, **kwargs)
+        check_unit_pixels(backbone, objective="VariationalAutoencoder")
         self.latent_width = latent_width
         self.beta = beta
         self.warmup_steps = warmup_steps
