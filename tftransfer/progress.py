@@ -29,11 +29,8 @@ class RunProgress(keras.callbacks.Callback):
 
     def on_train_begin(self, logs=None):
         if self._bar is None:
-            names = ["loss", "probe_accuracy", "knn_accuracy"]
             interval = 10.0 if is_launched() else 0.05  # Ray makes a line of each time it is drawn
-            self._bar = keras.utils.Progbar(
-                self.target, stateful_metrics=names, unit_name="step", interval=interval
-            )
+            self._bar = keras.utils.Progbar(self.target, unit_name="step", interval=interval)
 
     def on_train_batch_end(self, batch, logs=None):
         self.done += 1
@@ -43,4 +40,5 @@ class RunProgress(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         self.done = (epoch + 1) * self.steps  # steps_per_execution counts several steps as one batch
         self._figures = [(name, float(value)) for name, value in (logs or {}).items()]
+        self._bar.stateful_metrics.update(logs or {})  # as they are, not their mean so far
         self._bar.update(self.done, self._figures, finalize=self.done >= self.target)
