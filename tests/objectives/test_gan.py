@@ -34,6 +34,20 @@ def test_penalty_is_the_squared_gradient_of_a_linear_discriminator():
     assert found == pytest.approx(float(np.sum(slope**2)), rel=0.1)  # the mean of 4000 draws
 
 
+@pytest.mark.compute
+def test_losses_by_hand():
+    draw = np.random.default_rng(0)
+    logits = {name: draw.normal(size=(6, 1)) for name in ("real", "made", "made_fixed", "noisy")}
+    objective = GAN(tiny_backbone("cnn"), latent_width=4, penalty_weight=10.0, penalty_noise=0.1)
+    telling, making = (float(loss) for loss in objective.losses_of(logits))
+    softplus = lambda v: np.log1p(np.exp(v)).mean()  # noqa: E731
+    penalty = (((logits["noisy"] - logits["real"]) / 0.1) ** 2).mean()
+    expected = softplus(-logits["real"]) + softplus(logits["made"]) + 10.0 / 2 * penalty
+    assert telling == pytest.approx(expected, rel=1e-5)
+    assert making == pytest.approx(softplus(-logits["made_fixed"]), rel=1e-6)
+    assert float(objective.compute_objective(logits)) == pytest.approx(telling + making, rel=1e-6)
+
+
 @tensorflow_only
 def test_each_player_learns_from_its_own_loss_alone():
     import tensorflow as tf

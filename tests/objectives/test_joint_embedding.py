@@ -43,6 +43,19 @@ def test_a_dict_without_views_names_the_objective(member):
         objective.views({"pictures": keras.random.uniform((4, 8, 8, 1))})
 
 
+@pytest.mark.parametrize("member", MEMBERS, ids=lambda member: member.__name__)
+def test_a_last_batch_of_one_that_plain_fit_makes_stays_finite(member):
+    """Its number of rows is not known before the step, so that it cannot be refused."""
+    objective = member(backbones.cnn((8, 8, 1), filters=(4, 8)))
+    outputs = objective(keras.random.uniform((2, 8, 8, 1), seed=1), training=True)
+
+    def first(value):
+        rows = {2: lambda v: v[:1], 3: lambda v: v[:, :1]}  # (batch, …), and DINO's (views, batch, …)
+        return rows.get(len(value.shape), lambda v: v)(value)
+
+    assert np.isfinite(float(objective.compute_objective({name: first(v) for name, v in outputs.items()})))
+
+
 def test_two_draws_of_a_view_differ():
     objective = objectives.SimCLR(backbones.cnn((8, 8, 1), filters=(4, 8)))
     one, two = objective.views(keras.random.uniform((4, 8, 8, 1), seed=1))

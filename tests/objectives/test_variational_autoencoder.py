@@ -46,6 +46,25 @@ def test_divergence_equals_the_closed_form_and_an_integral():
     assert float(gaussian_divergence(np.zeros((1, 4)), np.zeros((1, 4)))[0]) == 0
 
 
+def test_loss_is_the_bound_in_numpy_float64(pictures):
+    """Equation 3 of Kingma & Welling (2013), β and warm-up in front of the divergence, for each value of an example."""
+    objective = VariationalAutoencoder(
+        tiny_backbone("cnn"), latent_width=3, beta=0.7, warmup_steps=10, levels=16
+    )
+    objective.count.steps.assign(4)
+    outputs = objective(pictures, training=True)
+    found = float(objective.compute_objective(outputs))
+    values = {name: ops.convert_to_numpy(v).astype("float64") for name, v in outputs.items()}
+    x, mu, s = values["target"], values["location"], np.exp(values["log_scale"])
+    upper = np.where(x > 1 - 0.5 / 15, 1.0, sigmoid((x + 0.5 / 15 - mu) / s))
+    lower = np.where(x < 0.5 / 15, 0.0, sigmoid((x - 0.5 / 15 - mu) / s))
+    m, log_v = values["mean"], values["log_variance"]
+    divergence = 0.5 * (m**2 + np.exp(log_v) - 1 - log_v).sum(axis=1).mean()
+    assert values["kl_weight"] == pytest.approx(0.7 * 5 / 10)  # the fifth step
+    expected = -np.log(upper - lower).mean() + 0.35 * divergence / 64
+    assert found == pytest.approx(expected, rel=1e-5)
+
+
 def test_bits_per_dimension_are_the_bound_at_full_weight(pictures):
     objective = VariationalAutoencoder(tiny_backbone("cnn"), beta=1.0)
     objective.compile("sgd")
@@ -70,6 +89,14 @@ def test_the_divergence_warms_up_step_by_step(pictures, execution):
     objective.fit(pictures, batch_size=8, epochs=3, verbose=0)
     weights.append(float(objective(pictures)["kl_weight"]))
     assert weights == pytest.approx([0.0, 1.0, 2.0])
+
+
+def test_codes_are_drawn_in_training_and_are_the_mean_without(pictures):
+    objective = VariationalAutoencoder(tiny_backbone("cnn"), latent_width=3)
+    still = [ops.convert_to_numpy(objective(pictures)["location"]) for _ in range(2)]
+    np.testing.assert_array_equal(*still)
+    drawn = [ops.convert_to_numpy(objective(pictures, training=True)["location"]) for _ in range(2)]
+    assert np.abs(drawn[0] - drawn[1]).max() > 1e-3
 
 
 def test_samples_are_examples_and_differ():
