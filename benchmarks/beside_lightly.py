@@ -17,15 +17,15 @@ speed   a training step, augmentation included: SimCLR on the small CNN and on R
 import argparse
 import json
 import os
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 
+from turns import QUIET, epochs_in_turn, say_ratios, take_turns
+
 PEER = Path(__file__).with_name("lightly_peer.py")
-QUIET = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "0"}
 STEPS, BATCH = 50, 64
 BLOCKS, MOMENTUM = (1, 1), 0.9
 CASES = {  # what our objective and Lightly's loss are told; the learning rate, less where the loss is in the hundreds
@@ -131,7 +131,6 @@ def losses(options):
 
 def our_steps(work, count, batch):
     """Our side of a turn: the compiled step, as `pretrain` runs it."""
-    begun = time.process_time()
     import keras
     import numpy as np
 
@@ -146,61 +145,8 @@ def our_steps(work, count, batch):
         backbone = getattr(tt.backbones, work)((32, 32, 3))
         objective = tt.objectives.SimCLR(backbone)
     x = np.random.default_rng(0).random((batch * count, 32, 32, 3), "float32")
-    clock = Turns(imported, count)
+    clock = epochs_in_turn(imported, count)
     tt.pretrain(objective, x, epochs=10**6, batch_size=batch, callbacks=[clock], verbose=0)
-    return begun
-
-
-class Turns:
-    """Made a Keras callback below: an epoch is a turn, begun by a line on standard input."""
-
-    def __new__(cls, begun, count):
-        import keras
-
-        class Callback(keras.callbacks.Callback):
-            def __init__(self):
-                super().__init__()
-                self.turn = -1
-
-            def on_train_batch_end(self, batch, logs=None):
-                if self.turn == -1 and batch == 0:
-                    said = {"first_step_cpu": time.process_time() - begun}
-                    print("said " + json.dumps(said), flush=True)
-
-            def on_epoch_begin(self, epoch, logs=None):
-                if self.turn >= 0 and not sys.stdin.readline():
-                    os._exit(0)
-                self.wall, self.cpu = time.perf_counter(), time.process_time()
-
-            def on_epoch_end(self, epoch, logs=None):
-                wall, cpu = time.perf_counter() - self.wall, time.process_time() - self.cpu
-                if self.turn >= 0:
-                    print("said " + json.dumps({"wall": wall / count, "cpu": cpu / count}), flush=True)
-                self.turn += 1
-
-        return Callback()
-
-
-def stand_ready(command):
-    process = subprocess.Popen(
-        list(map(str, command)),
-        env={**os.environ, **QUIET},
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    return process, answer(process)
-
-
-def answer(process, ask=False):
-    if ask:
-        process.stdin.write("\n")
-        process.stdin.flush()
-    for line in process.stdout:
-        line = line.removeprefix("said ")
-        if line.startswith("{"):
-            return json.loads(line)
-    raise RuntimeError("A side ended before it answered.")
 
 
 def speed(options):
@@ -222,26 +168,10 @@ def speed(options):
         }
         if work == "mae":
             sides.pop("lightly, channels last")
-        ready = {side: stand_ready(command) for side, command in sides.items()}
-        turns = []
-        for _ in range(options.turns):
-            turns.append({side: answer(process, ask=True) for side, (process, _) in ready.items()})
-        for process, _ in ready.values():
-            process.kill()
-        found[work] = {
-            "turns": turns,
-            "first": {side: first for side, (_, first) in ready.items()},
-            "bar": bar,
-        }
-        for side in list(sides)[1:]:
-            for kind in ("wall", "cpu"):
-                ratios = sorted(turn[side][kind] / turn["tftransfer"][kind] for turn in turns)
-                print(
-                    f"{work:9} {side + ' / ours':32} {kind:4} {statistics.median(ratios):.2f} "
-                    f"({ratios[0]:.2f} to {ratios[-1]:.2f}; bar {bar})",
-                    flush=True,
-                )
-        said = ", ".join(f"{side} {first['first_step_cpu']:.1f}" for side, (_, first) in ready.items())
+        first, turns = take_turns(sides, options.turns)
+        found[work] = {"turns": turns, "first": first, "bar": bar}
+        say_ratios(work, "tftransfer", turns, bar)
+        said = ", ".join(f"{side} {says['first_step_cpu']:.1f}" for side, says in first.items())
         print(f"{work:9} CPU-seconds to the first step, imports left out: {said}", flush=True)
     return found
 
