@@ -29,9 +29,11 @@ def token_stages(backbone, *, objective, instead, pictures=True):
             f"{objective} hides tokens between a backbone's two stages, layers named 'embedder' and 'trunk'; "
             f"{backbone.name!r} has no such layers. Use backbones.vit, or for other backbones {instead}."
         ) from error
-    if len(embedder.output_shape) != 3 or (pictures and len(backbone.input_shape) != 4):
+    gives = getattr(embedder, "output_shape", ())
+    if len(gives) != 3 or (pictures and len(backbone.input_shape) != 4):
         raise ValueError(
-            f"{objective} hides patches of pictures; {backbone.name!r} reads {backbone.input_shape} and its embedder "
-            f"gives {embedder.output_shape}."
+            f"{objective} hides {'patches of pictures' if pictures else 'tokens'}; {backbone.name!r} reads "
+            f"{backbone.input_shape} and its embedder gives {gives or 'no known shape'}. Make the embedder a model of "
+            f"its own, from {'pictures' if pictures else 'examples'} to tokens (batch, tokens, width)."
         )
     return embedder, trunk

@@ -85,6 +85,9 @@ def check_backbone(backbone, where):
     except (AttributeError, TypeError):
         rank, outputs = None, "unknown"
     single = isinstance(outputs, tuple) and not any(isinstance(n, (tuple, list, dict)) for n in outputs)
+    single = single and not isinstance(
+        getattr(backbone, "output", None), (dict, list)
+    )  # of one entry, to Keras the same
     if not single or rank not in (2, 3, 4):
         raise ValueError(
             f"{where} takes a backbone with one output: a vector (batch, dim), tokens (batch, tokens, dim) or a map "

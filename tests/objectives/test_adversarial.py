@@ -1,0 +1,79 @@
+"""What adversarial objectives share: a copy that is held fixed, made examples, the two figures."""
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from tests.objectives.conftest import stripes, tiny_backbone
+from tftransfer.objectives import GAN, BiGAN
+from tftransfer.objectives.adversarial import Adversarial, discriminator_loss, fixed, generator_loss
+
+GAMES = [GAN, BiGAN]
+games = pytest.mark.parametrize("cls", GAMES, ids=lambda cls: cls.__name__)
+
+
+def normed():
+    return keras.Sequential(
+        [keras.Input((4,)), keras.layers.Dense(3), keras.layers.BatchNormalization(), keras.layers.Dense(1)]
+    )
+
+
+@pytest.mark.compute
+def test_what_is_fixed_says_the_same_and_changes_no_statistic():
+    model, x = normed(), np.random.default_rng(0).normal(3, 2, (16, 4)).astype("float32")
+    before = [np.array(ops.convert_to_numpy(v)) for v in model.variables]
+    held = ops.convert_to_numpy(fixed(model, x, training=True))
+    for kept, now in zip(before, model.variables, strict=True):
+        np.testing.assert_array_equal(kept, ops.convert_to_numpy(now))
+    np.testing.assert_allclose(held, ops.convert_to_numpy(model(x, training=True)), atol=1e-5)
+    moved = [
+        np.abs(kept - ops.convert_to_numpy(now)).max()
+        for kept, now in zip(before, model.variables, strict=True)
+    ]
+    assert max(moved) > 0.01  # the call itself did move them
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="about gradients in TensorFlow")
+def test_gradient_passes_through_what_is_fixed_and_reaches_none_of_it():
+    import tensorflow as tf
+
+    model, x = normed(), tf.constant(np.random.default_rng(0).normal(size=(8, 4)).astype("float32"))
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        loss = tf.reduce_sum(tf.square(fixed(model, x, training=True)))
+    to_x, *to_weights = tape.gradient(loss, [x, *(v.value for v in model.trainable_variables)])
+    assert np.abs(to_x).max() > 0
+    assert all(gradient is None for gradient in to_weights)
+
+
+@pytest.mark.compute
+def test_a_discriminator_that_cannot_tell_and_one_that_is_sure():
+    zeros, sure = np.zeros((4, 1), "float32"), np.full((4, 1), 50.0, "float32")
+    assert float(discriminator_loss(zeros, zeros)) == pytest.approx(2 * np.log(2), rel=1e-6)
+    assert float(discriminator_loss(sure, -sure)) == pytest.approx(0, abs=1e-6)
+    assert float(discriminator_loss(-sure, sure)) == pytest.approx(100, rel=1e-6)
+    assert float(generator_loss(-sure)) == pytest.approx(50, rel=1e-6)  # not saturated: a slope of 1
+
+
+@games
+def test_samples_are_in_0_and_1_and_go_on_with_the_seed(cls):
+    made = [cls(tiny_backbone("cnn"), latent_width=4, seed=3) for _ in range(2)]
+    made[1].generator_model.set_weights(made[0].generator_model.get_weights())
+    first, again = (ops.convert_to_numpy(objective.sample(5)) for objective in made)
+    np.testing.assert_array_equal(first, again)
+    assert first.shape == (5, 8, 8, 1) and 0 <= first.min() and first.max() <= 1
+    assert np.abs(ops.convert_to_numpy(made[0].sample(5)) - first).max() > 0
+
+
+@games
+def test_both_losses_are_reported_and_add_up(cls):
+    objective = cls(tiny_backbone("cnn"), latent_width=4)
+    objective.compile("sgd")
+    scores = objective.evaluate(stripes(), batch_size=32, verbose=0, return_dict=True)
+    assert scores["loss"] == pytest.approx(scores["discriminator_loss"] + scores["generator_loss"], rel=1e-5)
+
+
+def test_a_subclass_must_say_its_losses():
+    with pytest.raises(NotImplementedError, match="losses_of"):
+        Adversarial(tiny_backbone("cnn")).losses_of({})
