@@ -14,6 +14,7 @@ from tftransfer.data.dataset_batches import is_dataset
 from tftransfer.evaluation import Health, Probe
 from tftransfer.guards import StopOnBadLoss, warn_of_collapse
 from tftransfer.layers import pool, tokenization_of
+from tftransfer.lean_adamw import LeanAdamW
 from tftransfer.placement.launch import reports
 from tftransfer.preemption import Preemption
 from tftransfer.pretraining_checks import (
@@ -60,8 +61,8 @@ def pretrain(
         objective: an `objectives.Objective` over your backbone.
         data: an array `(n, ...)` or `(x, y)`, a `tf.data.Dataset` of examples or batches, or what `data.load`
             returns. Pictures of uint8 are scaled to [0, 1], unless the backbone rescales by itself. For a backbone of
-            texts also texts, or the path of a `.txt` or `.csv` file: longer ones make several rows, and where a token
-            sees only those before it, documents fill rows one behind the other.
+            texts also texts, or the path of a `.txt` or `.csv` file or of a folder of `.txt` files: longer ones make
+            several rows, and where a token sees only those before it, documents fill rows one behind the other.
         epochs: passes over the data.
         batch_size: examples a step, over all replicas together.
         save_to: path `*.weights.h5` for the backbone when training ends; a checkpoint lies beside it
@@ -260,7 +261,7 @@ def default_compile(objective, *, steps, learning_rate=None, say=print):
 def _adamw(schedule, decay, steps):
     if isinstance(decay, tuple):
         return ScheduledDecay(schedule, decay[0], final_weight_decay=decay[1], decay_steps=max(steps, 1))
-    return keras.optimizers.AdamW(schedule, weight_decay=decay)
+    return LeanAdamW(schedule, weight_decay=decay)
 
 
 def _silent(*_):

@@ -1,15 +1,15 @@
 """AdamW whose weight decay follows a schedule of its own."""
 
-import keras
 from keras import ops
 
 from tftransfer.layers import cosine, register
+from tftransfer.lean_adamw import LeanAdamW
 
 __all__ = ["ScheduledDecay"]
 
 
 @register
-class ScheduledDecay(keras.optimizers.AdamW):
+class ScheduledDecay(LeanAdamW):
     """AdamW with a weight decay that goes from one value to another as a cosine, inside the step.
 
     `w ← w - η(t) · λ(t) · w` with `λ(t) = λ₁ + (λ₀ - λ₁) · (1 + cos(π · t / T)) / 2`. Little decay at first lets
@@ -50,20 +50,6 @@ class ScheduledDecay(keras.optimizers.AdamW):
         """λ of the step that comes, a float32 scalar."""
         share = ops.minimum(ops.cast(self.iterations, "float32") / self.decay_steps, 1.0)
         return cosine(self.weight_decay, self.final_weight_decay, share)
-
-    def build(self, variables):
-        super().build(variables)
-        self._decayed = tuple(bool(self._use_weight_decay(variable)) for variable in variables)
-
-    def update_step(self, gradient, variable, learning_rate):
-        # Inside of what `tf.distribute` runs for each variable, as in `optimizers.with_multipliers`.
-        if self._decayed[self._get_variable_index(variable)]:
-            decay = self.decay_now() * ops.cast(learning_rate, "float32")
-            self.assign_sub(variable, variable * ops.cast(decay, variable.dtype))
-        return super().update_step(gradient, variable, learning_rate)
-
-    def _apply_weight_decay(self, variables):
-        """Nothing: `update_step` does it."""
 
     def get_config(self):
         mine = {"final_weight_decay": self.final_weight_decay, "decay_steps": self.decay_steps}
