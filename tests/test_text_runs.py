@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import tftransfer as tt
+from tests.test_main import python_in
 from tftransfer.__main__ import main
 
 WORDS = (["card", "cash", "bank", "fee"], ["cat", "dog", "tree", "leaf"])
@@ -52,10 +53,27 @@ def test_finetune_and_evaluate_on_the_command_line(run, capsys):
     policy = ["--policy", "linear_probe(epochs=2)", "--out", str(run / "task.keras")]
     assert main(["finetune", str(run / "bert.weights.h5"), *table, *policy]) == 0
     out = capsys.readouterr().out
+    compile(python_in(out), "printed", "exec")
     assert "preprocessing_of" not in out and "embeddings computed once" in out
     assert main(["evaluate", str(run / "task.keras"), *table]) == 0
     out = capsys.readouterr().out
+    compile(python_in(out), "printed", "exec")
     assert "nature" in out and "accuracy" in out and "preprocessing_of" not in out
+
+
+def test_a_folder_of_texts_on_the_command_line_and_the_python_it_prints(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "notes").mkdir()
+    for number, text in enumerate(corpus(16, 8)[0]):
+        (tmp_path / "notes" / f"{number:02}.txt").write_text(text)
+    arguments = ["--objective", "causal_lm", "--backbone", "gru(width=8, depth=1)", "--tokenizer", "bpe"]
+    arguments += "--vocabulary-size 270 --max-length 12 --epochs 1 --batch-size 8 --seed 2".split()
+    assert main(["pretrain", "--data", "notes/", *arguments, "--out", "a.weights.h5"]) == 0
+    code = python_in(capsys.readouterr().out)
+    assert "tt.data.load('notes/')" in code and "tt.backbones.gru(tokenization, width=8, depth=1)" in code
+    exec(compile(code.replace("a.weights.h5", "b.weights.h5"), "printed", "exec"), {})
+    first, second = (tt.weights.load_backbone(f"{name}.weights.h5").get_weights() for name in "ab")
+    assert all(np.array_equal(a, b) for a, b in zip(first, second, strict=True))
 
 
 def test_what_does_not_serve_on_the_command_line(run, capsys):
@@ -63,7 +81,7 @@ def test_what_does_not_serve_on_the_command_line(run, capsys):
     for arguments, words in (
         (["--data", "digits", "--backbone", "bert"], "bert reads texts, and digits holds none"),
         (["--data", str(run / "corpus.txt"), "--backbone", "cnn"], "choose a backbone that reads them: bert"),
-        (["--data", str(run / "intents.csv"), "--backbone", "gpt"], "name the column of a .csv file: --text"),
+        (["--data", str(run / "intents.csv"), "--backbone", "gpt"], "name the column of a .csv file (--text NAME)"),
     ):
         assert main(["pretrain", *arguments, *out]) == 2
         assert words in capsys.readouterr().err

@@ -7,7 +7,9 @@ import sys
 from tftransfer import chosen_data, on_workers
 
 _PICTURES = "digits, a TFDS name such as fashion_mnist, a folder of pictures, or an .npz file"
-_DATA = f"{_PICTURES}; a table (.csv, .tsv), or texts (.txt, one a line)"
+_DATA = (
+    f"{_PICTURES}; a table (.csv, .tsv); texts (.txt, one a line, or a folder of .txt files, each one text)"
+)
 
 
 def main(arguments=None):

@@ -94,7 +94,8 @@ def _tokenization(examples, build, options):
     if not tt.layers.are_texts(x):
         raise ValueError(
             f"{build.__name__} reads texts, and {options.data} holds {'a table' if is_table(examples) else 'none'}. "
-            f"Give a .txt file, one text a line, or name the column of a .csv file: --text NAME."
+            f"Give a .txt file, one text a line, or a folder of .txt files, or name the column of a .csv file "
+            f"(--text NAME)."
         )
     if options.tokenizer.endswith((".json", ".txt")):
         tokenization = tt.layers.Tokenization.from_file(options.tokenizer, max_length=options.max_length)

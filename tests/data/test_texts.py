@@ -41,6 +41,48 @@ def test_lines_and_documents(tmp_path):
         load(path, text="a")
 
 
+def test_a_folder_of_files_is_one_document_each(tmp_path):
+    (tmp_path / "b.txt").write_text("One.\nTwo.\n\nThree.\n")
+    (tmp_path / "a.TXT").write_text("\ufeffGr\u00fc\u00dfe", encoding="utf-8")
+    (tmp_path / "blank.txt").write_text(" \n")
+    (tmp_path / "notes.md").write_text("no text file")
+    (tmp_path / ".hidden.txt").write_text("hidden")
+    found = load(f"{tmp_path}/")
+    assert found.x.tolist() == ["Gr\u00fc\u00dfe", "One.\nTwo.\n\nThree."] and found.x.dtype == object
+    assert found.y is None and found.name == tmp_path.name
+    with pytest.raises(ValueError, match="memory_limit"):
+        load(tmp_path, memory_limit=20)
+    (tmp_path / "c.txt").write_bytes(b"caf\xe9")
+    with pytest.raises(ValueError, match=r"c\.txt is not valid UTF-8.*iconv"):
+        load(tmp_path)
+
+
+def test_folders_of_texts_may_be_classes_and_parts(tmp_path):
+    for split, name, text in (("train", "neg", "bad"), ("train", "pos", "good"), ("test", "pos", "fine")):
+        (tmp_path / split / name).mkdir(parents=True)
+        (tmp_path / split / name / "0.txt").write_text(text)
+    (tmp_path / "train" / "neg" / "1.txt").write_text("")
+    (tmp_path / "train" / "neg" / "2.txt").write_text("worse")
+    found = load(tmp_path)
+    assert found.x.tolist() == ["bad", "worse", "good"] and found.y.tolist() == [0, 0, 1]
+    assert found.class_names == ["neg", "pos"] and load(tmp_path, split="test").x.tolist() == ["fine"]
+    (tmp_path / "train" / "loose.txt").write_text("loose")
+    with pytest.raises(ValueError, match=r"1 texts beside folders with 4 more.*loose\.txt"):
+        load(tmp_path)
+    for file in tmp_path.rglob("*.txt"):
+        file.write_text("\n")
+    with pytest.raises(ValueError, match="all its 1 files are blank"):
+        load(tmp_path, split="test")
+
+
+def test_a_folder_with_a_picture_is_one_of_pictures(tmp_path):
+    from PIL import Image
+
+    (tmp_path / "a.txt").write_text("notes on the pictures")
+    Image.new("L", (4, 4), 7).save(tmp_path / "b.png")
+    assert load(tmp_path).x.shape == (1, 4, 4, 1)
+
+
 def test_a_column_of_a_table(tmp_path):
     path = tmp_path / "intents.csv"
     path.write_text('id,text,intent\n1,"Hello, you",greet\n2,,leave\n3,007,greet\n')

@@ -14,7 +14,8 @@ from tftransfer.data.labels import check_labels
 from tftransfer.data.mixing import mixed
 from tftransfer.data.npz import load_npz
 from tftransfer.data.sources import load
-from tftransfer.data.texts import load_text, read_texts
+from tftransfer.data.text_files import load_text
+from tftransfer.data.texts import read_texts
 from tftransfer.data.tfds import load_tfds
 from tftransfer.data.views import two_views
 from tftransfer.data.weighting import weighted

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from tftransfer.data.examples import Examples
-from tftransfer.data.texts import text_array
+from tftransfer.data.text_files import text_array
 
 _MISSING = ("", "?", "NA", "N/A", "NaN", "nan", "null", "NULL", "None", "#N/A")
 _MEMORY = 8  # bytes in memory for each byte of the file, rather too many

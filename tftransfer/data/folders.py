@@ -1,4 +1,4 @@
-"""Folders of pictures: class folders, or no classes, with or without train/test folders above them."""
+"""Folders of pictures or texts: class folders, or no classes, with or without train/test folders above them."""
 
 import os
 from concurrent.futures import ThreadPoolExecutor
@@ -11,6 +11,7 @@ from tftransfer.data.examples import Examples
 from tftransfer.data.progress import Progress
 
 EXTENSIONS = frozenset(".jpg .jpeg .jpe .png .bmp .gif .webp .tif .tiff .ppm .pgm .pbm".split())
+TEXTS = frozenset([".txt"])
 SPLIT_FOLDERS = frozenset(
     "train training test testing val valid validation dev unlabeled unlabelled extra".split()
 )
@@ -24,16 +25,13 @@ def _subfolders(folder):
     return sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and not _hidden(entry.name))
 
 
-def _picture_files(folder, *, deep=True):
-    found = []
+def _files(folder, endings, *, deep=True):
+    """Paths of the files with one of the endings, sorted, found one by one."""
     for root, folders, files in os.walk(folder, followlinks=True):
         folders[:] = sorted(f for f in folders if not _hidden(f)) if deep else []
-        found += [
-            os.path.join(root, f)
-            for f in sorted(files)
-            if not _hidden(f) and Path(f).suffix.lower() in EXTENSIONS
-        ]
-    return found
+        for file in sorted(files):
+            if not _hidden(file) and Path(file).suffix.lower() in endings:
+                yield os.path.join(root, file)
 
 
 def _choose_split(folder, split):
@@ -55,35 +53,36 @@ def _choose_split(folder, split):
     return folder
 
 
-def list_pictures(folder, *, split=None):
-    """Finds the pictures of a folder and their classes.
+def list_files(folder, *, split=None, endings=EXTENSIONS, kind="pictures"):
+    """Finds the files of a folder and their classes.
 
     Args:
-        folder: The folder: `class/picture`, or `split/class/picture`, or pictures alone (no labels). Pictures
-            in folders below a class folder belong to that class. Hidden files and folders are ignored.
+        folder: The folder: `class/file`, or `split/class/file`, or files alone (no labels). Files in folders below a
+            class folder belong to that class. Hidden files and folders are ignored.
         split: Name of a folder right under `folder`. None reads everything, or the train folder where all
             subfolders bear the names of splits (train, validation, test, ...).
+        endings: Set of the files' endings, such as ".png"; other files are ignored.
+        kind: What they hold, for messages.
 
     Returns:
         (files, labels, class_names): list of str, int64 array or None, list of str or None. Sorted by name.
 
     Raises:
-        ValueError: When there are no pictures, a class folder is empty, or loose pictures lie beside class
-            folders.
+        ValueError: When there are no such files, a class folder is empty, or loose files lie beside class folders.
     """
     folder = _choose_split(Path(folder), split)
-    loose, class_names = _picture_files(folder, deep=False), _subfolders(folder)
-    by_class = {name: _picture_files(folder / name) for name in class_names}
+    loose, class_names = list(_files(folder, endings, deep=False)), _subfolders(folder)
+    by_class = {name: list(_files(folder / name, endings)) for name in class_names}
     count = sum(map(len, by_class.values()))
     if not loose and not count:
         raise ValueError(
-            f"{folder} holds no pictures. Looked for files ending in {', '.join(sorted(EXTENSIONS))}, "
-            f"directly in it and in its folders {class_names}. Give a folder of pictures, or of class "
-            f"folders with pictures."
+            f"{folder} holds no {kind}. Looked for files ending in {', '.join(sorted(endings))}, "
+            f"directly in it and in its folders {class_names}. Give a folder of {kind}, or of class "
+            f"folders with {kind}."
         )
     if loose and count:
         raise ValueError(
-            f"{folder} holds {len(loose)} pictures beside folders with {count} more, so the classes are "
+            f"{folder} holds {len(loose)} {kind} beside folders with {count} more, so the classes are "
             f"not clear. Move the loose ones (such as {os.path.basename(loose[0])}) into a class folder, "
             f"or away."
         )
@@ -91,9 +90,14 @@ def list_pictures(folder, *, split=None):
         return loose, None, None
     empty = [name for name, files in by_class.items() if not files]
     if empty:
-        raise ValueError(f"the class folders {empty} of {folder} hold no pictures. Fill them or remove them.")
+        raise ValueError(f"the class folders {empty} of {folder} hold no {kind}. Fill them or remove them.")
     labels = np.repeat(np.arange(len(class_names)), [len(by_class[name]) for name in class_names])
     return [file for name in class_names for file in by_class[name]], labels.astype(np.int64), class_names
+
+
+def holds_texts(folder):
+    """Whether a folder holds `.txt` files and no picture."""
+    return next(_files(folder, EXTENSIONS), None) is None and next(_files(folder, TEXTS), None) is not None
 
 
 def _each(function, files, what):
@@ -147,7 +151,7 @@ def load_folder(folder, *, split=None, image_size=None, memory_limit=2 * 1024**3
     `image_size`, each picture's shorter side is resized to fit and the longer one cropped centrally.
 
     Args:
-        folder: The folder; see `list_pictures` for its layouts.
+        folder: The folder; see `list_files` for its layouts.
         split: Folder right under it to read, such as "train".
         image_size: Side in pixels or (height, width); may be left out when all pictures have one size.
         memory_limit: Bytes of pixels to hold in memory at most.
@@ -166,7 +170,7 @@ def load_folder(folder, *, split=None, image_size=None, memory_limit=2 * 1024**3
     >>> training = load_folder("flowers", split="train", image_size=64)  # doctest: +SKIP
     """
     folder, image_size = Path(folder), pictures.size_of(image_size)
-    files, labels, class_names = list_pictures(folder, split=split)
+    files, labels, class_names = list_files(folder, split=split)
     shape = _common_shape(files, image_size, folder)
     size, channels = shape[:2], shape[2]
     name = f"{folder.resolve().name}/{split}" if split else folder.resolve().name

@@ -8,9 +8,9 @@ from tftransfer.data import pictures
 from tftransfer.data.csv_tables import load_csv
 from tftransfer.data.digits import load_digits
 from tftransfer.data.examples import Examples
-from tftransfer.data.folders import load_folder
+from tftransfer.data.folders import holds_texts, load_folder
 from tftransfer.data.npz import load_npz
-from tftransfer.data.texts import load_text
+from tftransfer.data.text_files import load_text
 
 _TFDS_NAME = re.compile(r"[a-z][a-z0-9_]*([:/][\w.\-+]+)*", re.IGNORECASE)
 
@@ -38,6 +38,8 @@ def load(
             - the path of an `.npz` file with x and, where labelled, y (`load_npz`);
             - the path of a table, `.csv` or `.tsv`: x is a dict of columns, or the column `text` (`load_csv`);
             - the path of a `.txt` file: x are its lines, or its documents (`load_text`);
+            - the path of a folder with `.txt` files and no picture: each file is a text, class folders are labels
+              (`load_text`);
             - the name of a data set of TensorFlow Datasets, such as "fashion_mnist" (`load_tfds`). A folder
               of that name in the working directory goes before it, unless `data_dir` or `manual_dir` is
               given.
@@ -47,7 +49,7 @@ def load(
             the longer one cropped centrally. None keeps the size.
         label: Tables only: the name of the column that holds the labels.
         text: Tables only: the name of the column that holds the texts, for a model of texts.
-        documents: `.txt` only: True where a text goes on to the next blank line, False where each line is one.
+        documents: A `.txt` file only: True where a text goes on to the next blank line, False where each line is one.
         data_dir: TFDS only: where prepared data sets lie and are put.
         manual_dir: TFDS only: folder with the original files, used instead of downloading them.
         memory_limit: Bytes of x to hold in memory at most.
@@ -92,11 +94,13 @@ def load(
     if path.suffix.lower() == ".npz":
         return load_npz(path, split=split, image_size=image_size, memory_limit=memory_limit)
     if path.is_dir() and not (for_tfds and isinstance(source, str) and _TFDS_NAME.fullmatch(name)):
+        if holds_texts(path):
+            return load_text(path, split=split, memory_limit=memory_limit)
         return load_folder(path, split=split, image_size=image_size, memory_limit=memory_limit)
     if path.is_file():
         raise ValueError(
             f"{name} is a file of a kind that is not read here. Give an .npz file (x, y), a table (.csv, .tsv), "
-            f"texts (.txt), or a folder of pictures."
+            f"texts (.txt), or a folder of pictures or of .txt files."
         )
     if isinstance(source, os.PathLike) or not _TFDS_NAME.fullmatch(name):
         raise FileNotFoundError(

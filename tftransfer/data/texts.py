@@ -1,7 +1,6 @@
-"""Texts: reading them from files, and turning whatever holds texts into the ids that a model reads."""
+"""Turning whatever holds texts into the ids that a model reads."""
 
 import os
-from pathlib import Path
 
 import numpy as np
 
@@ -10,74 +9,7 @@ from tftransfer.data.examples import Examples
 from tftransfer.layers.raw_texts import to_ids
 from tftransfer.layers.tokenization import tokenization_of
 
-__all__ = ["load_text", "read_texts"]
-
-_MEMORY = 5  # bytes in memory for each byte of the file, rather too many
-
-
-def load_text(path, *, documents=False, split=None, memory_limit=2 * 1024**3):
-    """Reads the texts of a `.txt` file: one a line, or documents that blank lines separate.
-
-    Args:
-        path: The file, in UTF-8.
-        documents: False: each line that is not blank is a text. True: the lines up to a blank one are one text, line
-            ends kept; what a language model should read on end (`objectives.CausalLM`).
-        split: A part that lies in a file of its own: "test" with `corpus.txt` reads `corpus_test.txt`.
-        memory_limit: Bytes to hold in memory at most.
-
-    Returns:
-        `Examples` with x an array of `str` and y None.
-
-    Raises:
-        FileNotFoundError: When there is no such file.
-        ValueError: When it is not valid UTF-8, too big, or holds no text.
-
-    Example:
-
-    >>> import os, tempfile
-    >>> path = os.path.join(tempfile.mkdtemp(), "corpus.txt")
-    >>> with open(path, "w") as file:
-    ...     _ = file.write("One.\\nTwo.\\n\\nThree.\\n")
-    >>> load_text(path).x.tolist(), load_text(path, documents=True).x.tolist()
-    (['One.', 'Two.', 'Three.'], ['One.\\nTwo.', 'Three.'])
-    """
-    path = Path(path).expanduser()
-    if split is not None:
-        path = path.with_name(f"{path.stem}_{split}{path.suffix}")
-    if not path.is_file():
-        raise FileNotFoundError(f"there is no file {path}. Give the path of a text file, one text a line.")
-    if os.path.getsize(path) * _MEMORY > memory_limit:
-        raise ValueError(
-            f"{path} has {os.path.getsize(path) / 1024**3:.2f} GiB and would take more than memory_limit "
-            f"({memory_limit / 1024**3:.2f} GiB). Raise memory_limit (bytes), or read it in parts."
-        )
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except UnicodeDecodeError as error:
-        raise ValueError(
-            f"{path} is not valid UTF-8: {error}. Convert it, for example by iconv -f latin1 -t utf-8, or read it with "
-            f"errors='replace' and hand over the list of texts."
-        ) from error
-    if documents:
-        texts, texts_end = [[]], [*lines, ""]
-        for line in texts_end:
-            if line.strip():
-                texts[-1].append(line)
-            elif texts[-1]:
-                texts.append([])
-        texts = ["\n".join(text) for text in texts if text]
-    else:
-        texts = [line for line in (line.strip() for line in lines) if line]
-    if not texts:
-        raise ValueError(f"{path} holds no text: every line is blank.")
-    return Examples(text_array(texts), name=path.stem)
-
-
-def text_array(texts):
-    """Texts as an array of objects: one long text must not make all others long."""
-    array = np.empty(len(texts), dtype=object)
-    array[:] = texts
-    return array
+__all__ = ["read_texts"]
 
 
 def read_texts(data, model, *, rows="truncate", name="the data"):
@@ -88,7 +20,8 @@ def read_texts(data, model, *, rows="truncate", name="the data"):
 
     Args:
         data: Texts, `(texts, labels)`, `Examples` (of a table with one column of texts, too), a `tf.data.Dataset` with
-            texts, or the path of a `.txt` or `.csv` file. A model with a method `encode(x, y)` reads by that.
+            texts, or the path of a `.txt` or `.csv` file or of a folder of `.txt` files. A model with a method
+            `encode(x, y)` reads by that.
         model: A backbone, task or objective over a text backbone.
         rows: As in `layers.to_ids`; "window" and "pack" leave labels out.
         name: How messages call the data.
