@@ -81,7 +81,10 @@ def test_what_does_not_serve_on_the_command_line(run, capsys):
     for arguments, words in (
         (["--data", "digits", "--backbone", "bert"], "bert reads texts, and digits holds none"),
         (["--data", str(run / "corpus.txt"), "--backbone", "cnn"], "choose a backbone that reads them: bert"),
-        (["--data", str(run / "intents.csv"), "--backbone", "gpt"], "name the column of a .csv file (--text NAME)"),
+        (
+            ["--data", str(run / "intents.csv"), "--backbone", "gpt"],
+            "name the column of a .csv file (--text NAME)",
+        ),
     ):
         assert main(["pretrain", *arguments, *out]) == 2
         assert words in capsys.readouterr().err
