@@ -248,7 +248,7 @@ def default_compile(objective, *, steps, learning_rate=None, say=print):
     jit = placement.jit_compile(objective, steps=steps)
     decay = objective.default_weight_decay
     with objective.scope():
-        optimizer = _adamw(schedule, decay, steps)
+        optimizer = _adamw(schedule, decay, steps, beta_1=objective.default_momentum)
         optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta", "table", "token"])
         objective.compile(optimizer, jit_compile=bool(jit))
     decays = " to ".join(f"{d:g}" for d in np.atleast_1d(decay))
@@ -258,10 +258,11 @@ def default_compile(objective, *, steps, learning_rate=None, say=print):
     )
 
 
-def _adamw(schedule, decay, steps):
+def _adamw(schedule, decay, steps, **options):
     if isinstance(decay, tuple):
-        return ScheduledDecay(schedule, decay[0], final_weight_decay=decay[1], decay_steps=max(steps, 1))
-    return LeanAdamW(schedule, weight_decay=decay)
+        options |= {"final_weight_decay": decay[1], "decay_steps": max(steps, 1)}
+        return ScheduledDecay(schedule, decay[0], **options)
+    return LeanAdamW(schedule, weight_decay=decay, **options)
 
 
 def _silent(*_):

@@ -6,8 +6,9 @@ import pytest
 from keras import ops
 
 from tests.objectives.conftest import stripes, tiny_backbone
-from tftransfer.objectives import GAN, BiGAN
+from tftransfer.objectives import GAN, Autoencoder, BiGAN
 from tftransfer.objectives.adversarial import Adversarial, discriminator_loss, fixed, generator_loss
+from tftransfer.pretraining import default_compile
 
 GAMES = [GAN, BiGAN]
 games = pytest.mark.parametrize("cls", GAMES, ids=lambda cls: cls.__name__)
@@ -77,3 +78,11 @@ def test_both_losses_are_reported_and_add_up(cls):
 def test_a_subclass_must_say_its_losses():
     with pytest.raises(NotImplementedError, match="losses_of"):
         Adversarial(tiny_backbone("cnn")).losses_of({})
+
+
+@games
+def test_pretrain_takes_less_momentum_for_a_game(cls):
+    objective, other = cls(tiny_backbone("cnn"), latent_width=4), Autoencoder(tiny_backbone("cnn"))
+    for each, momentum in ((objective, 0.5), (other, 0.9)):
+        default_compile(each, steps=10, say=lambda _: None)
+        assert each.optimizer.beta_1 == momentum

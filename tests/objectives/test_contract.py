@@ -153,6 +153,11 @@ def test_two_replicas_give_the_weights_of_one_device(cls):
     assert largest_difference(one, weights(objective)) < max(1e-5, 1e-3 * moved)
 
 
+@every
+def test_a_setting_for_small_data_is_documented(cls):
+    assert "Small data" in cls.__doc__
+
+
 def test_every_name_is_an_objective():
     assert all(issubclass(cls, objectives.Objective) for cls in ALL)
 

@@ -56,6 +56,7 @@ class Adversarial(Objective):
     """
 
     default_learning_rate = 2e-4
+    default_momentum = 0.5  # DCGAN's: with more the game swings
     default_weight_decay = 0.0
     value_range = (0.0, 1.0)
 

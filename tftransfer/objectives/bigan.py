@@ -22,6 +22,9 @@ class BiGAN(Adversarial):
     Differs from them in: one optimizer and one rate for all players; the discriminator reads examples by a second
     network of the backbone's architecture.
 
+    Small data, one GPU: the paper's for MNIST are codes of 50 numbers and batches of 128. A momentum of 0.5 (`beta_1`),
+    as `pretrain` takes it for a game.
+
     Args:
         backbone: the encoder's trunk: any built `keras.Model` over examples with values in [0, 1] that can be rebuilt
             from its configuration.

@@ -41,6 +41,9 @@ class GAN(Adversarial):
     Differs from them in: one optimizer and one rate for both players; the penalty at real examples is that of R1 by a
     finite difference.
 
+    Small data, one GPU: batches of 128, DCGAN's. A momentum of 0.5 (`beta_1`), as `pretrain` takes it for a game; DCGAN
+    saw training swing with Adam's 0.9.
+
     Args:
         backbone: any built `keras.Model` over examples with values in [0, 1]; with few or no BatchNormalization layers
             the game is steadier.

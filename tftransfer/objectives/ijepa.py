@@ -62,6 +62,10 @@ class IJEPA(Objective):
     largest), so that shapes are static for XLA; smooth L1 as in the authors' code; a predictor in proportion
     to small encoders (the paper's: 12 blocks of 384 behind a ViT-Huge).
 
+    Small data, one GPU: prefer `MaskedAutoencoder`. In 620 steps on 10,000 pictures of Fashion-MNIST (3 blocks of width
+    64, `momentum` 0.996) the loss fell to 0.001, for where a token stands says most of its features at the start, and a
+    ridge probe was no better than a random backbone's: watch probe and health, not the loss.
+
     Args:
         backbone: a token backbone over pictures, with the two stages `embedder` and `trunk` (`backbones.vit`).
         blocks: hidden blocks a picture, which may overlap.

@@ -47,6 +47,9 @@ class NextPatchPrediction(Objective):
     Differs from them in: strictly causal attention (the former lets a random beginning see itself whole), and a head of
     one hidden layer.
 
+    Small data, one GPU: patches of 4 pixels make 49 or 64 tokens of pictures of 28 or 32; nothing here depends on the
+    size of a batch.
+
     Args:
         backbone: a token backbone over pictures with causal attention, `backbones.vit(..., causal=True)`.
         hidden_width: width of the head's hidden layer; by default twice that of a token.

@@ -31,6 +31,7 @@ class Objective(Configured, placement.PlacedModel):
     """
 
     default_learning_rate = 1e-3  # of AdamW, at its peak; a subclass may know better
+    default_momentum = 0.9  # AdamW's β₁
     default_weight_decay = 1e-4  # or (start, end) of a cosine over the run
     value_range = None  # least and greatest value that an example may have, where it matters
 

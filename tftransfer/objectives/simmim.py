@@ -45,6 +45,9 @@ class SimMIM(Objective):
     Differs from it in: the learned mask value is painted over pixels rather than put in the place of tokens, so that
     any backbone over pictures can be trained.
 
+    Small data, one GPU: the defaults. Nothing here depends on the size of a batch, and with squares of a sixth of the
+    picture the paper found every `mask_ratio` from 0.1 to 0.7 to serve.
+
     Args:
         backbone: any built `keras.Model` over pictures.
         mask_ratio: share of the squares that are hidden, in (0, 1).

@@ -73,6 +73,9 @@ class VariationalAutoencoder(Objective):
     Autoencoders, 2016, https://arxiv.org/abs/1602.02282
     Differs from them in: pixels follow a discretised logistic distribution with one learned scale.
 
+    Small data, one GPU: `warmup_steps` of a tenth of the run, as in the paper of the warm-up (200 of 2,000 epochs);
+    nothing here depends on the size of a batch.
+
     Args:
         backbone: any built `keras.Model` over examples with values in [0, 1].
         latent_width: size of the code.
