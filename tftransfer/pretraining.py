@@ -228,8 +228,8 @@ def pretrain(
 def default_compile(objective, *, steps, learning_rate=None, say=print):
     """Compiles an objective the way `pretrain` does when it is not compiled yet.
 
-    AdamW with warm-up over a tenth of the steps and cosine decay to zero; no weight decay on biases and norms. Where
-    the objective's weight decay is a pair, it goes from the one to the other (`ScheduledDecay`).
+    AdamW with warm-up over a tenth of the steps and cosine decay to zero; no weight decay on biases and norms. Rate,
+    momentum and weight decay are the objective's; a decay that is a pair goes from one to the other (`ScheduledDecay`).
 
     Args:
         objective: the objective.
