@@ -159,6 +159,42 @@ def test_texts_are_evaluated_whatever_the_lengths_of_the_first_batches(run):
     assert report.metrics["accuracy"] == 1 and report.metrics["n"] == 27
 
 
+def test_a_run_whose_rows_grow_goes_on_where_it_stopped(tmp_path):
+    texts = corpus(32, 9)[0]
+    known = tt.layers.Tokenization(max_length=32).adapt(texts, kind="bpe", vocabulary_size=280, verbose=0)
+
+    class Steps(keras.callbacks.Callback):
+        """The rate of each step; crashes behind one."""
+
+        def __init__(self, at=None):
+            super().__init__()
+            self.at, self.rates = at, []
+
+        def on_train_batch_end(self, batch, logs=None):
+            self.rates.append(float(self.model.optimizer.learning_rate))
+            if len(self.rates) == self.at:
+                raise RuntimeError("power")
+
+    def run(**more):
+        keras.utils.set_random_seed(0)
+        objective = tt.objectives.CausalLM(tt.backbones.gru(known, width=8, depth=1))
+        options = {"epochs": 2, "batch_size": 4, "length_warmup": 0.5, "verbose": 0, **more}
+        tt.pretrain(objective, known.pack(texts, 16), **options)
+        return objective.backbone.get_weights()
+
+    whole = Steps()
+    expected = run(callbacks=[whole])
+    path, steps = tmp_path / "a.weights.h5", len(whole.rates)
+    with pytest.raises(RuntimeError, match="power"):
+        run(save_to=path, save_every=1, callbacks=[Steps(at=3)])
+    rest = Steps()
+    for a, b in zip(run(save_to=path, resume=True, callbacks=[rest]), expected, strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert rest.rates == whole.rates[steps - len(rest.rates) :] and max(whole.rates) > whole.rates[-1]
+    with pytest.raises(ValueError, match=r"in \[0, 1\)"):
+        run(length_warmup=1.5)
+
+
 def test_diagnose_ridge_and_rates_read_texts(run):
     texts, y = corpus(48, 7)
     task = tt.tasks.Classifier(run / "bert.weights.h5", num_classes=2)

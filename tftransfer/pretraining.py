@@ -44,6 +44,7 @@ def pretrain(
     health=None,
     resume=False,
     save_every=None,
+    length_warmup=0.0,
     callbacks=(),
     seed=0,
     verbose="auto",
@@ -79,6 +80,8 @@ def pretrain(
             continue from the chief's.
         save_every: steps between two checkpoints; None saves twice a minute. With `save_to`, a SIGTERM (a machine that
             is about to be taken away) saves at once and ends the program with status 143.
+        length_warmup: of texts: share of the run, in [0, 1), over which rows grow from an eighth of the longest to all
+            of it; till then their ends are cut off, and a step costs less.
         callbacks: further Keras callbacks.
         seed: seed of the order of the examples.
         verbose: "auto" one progress bar for the whole run, 0 silent, 1 Keras's bar an epoch, 2 a line an
@@ -103,7 +106,8 @@ def pretrain(
     """
     watching = {"keep": keep, "health": health, "probe_data": probe_data}
     saving = {"resume": resume, "save_to": save_to, "save_every": save_every}
-    check_arguments(objective, epochs=epochs, batch_size=batch_size, **watching, **saving)
+    sizes = {"epochs": epochs, "batch_size": batch_size, "length_warmup": length_warmup}
+    check_arguments(objective, **sizes, **watching, **saving)
     workers = placement.workers_of(objective)
     verbose = verbose if workers.is_chief else 0
     say = print if verbose else _silent
@@ -123,9 +127,10 @@ def pretrain(
         sources.check_examples(data, input_shape=shape, value_range=value_range(objective, data))
         check_files(save_to, backbone, workers)
         batch_size, steps, whole = batches_an_epoch(data, batch_size, shape, workers.share)
+        sizes = {"batch_size": batch_size, "steps": steps, "epochs": epochs, "seed": seed}
+        sizes["length_warmup_steps"] = short = int(length_warmup * steps * epochs)
         if workers.count > 1:
-            sizes = {"batch_size": batch_size, "steps": steps, "epochs": epochs}
-            common |= known_by(objective, data, seed=seed, **sizes)
+            common |= known_by(objective, data, **sizes)
     if not (is_dataset(data) and sources.is_batched(data, input_shape=shape)):
         say(placement.batch_plan(batch_size, objective, drop_remainder=whole, verbose=False))
     if not objective.compiled:
@@ -152,10 +157,7 @@ def pretrain(
     if save_to is not None:
         checkpoint = Checkpoint(
             str(save_to).removesuffix(".weights.h5") + ".checkpoint.weights.h5",
-            fingerprint={
-                **fingerprint(objective, batch_size, steps, epochs, seed),
-                "optimizer": type(objective.optimizer).__name__,
-            },
+            fingerprint=fingerprint(objective, **sizes) | {"optimizer": type(objective.optimizer).__name__},
             steps_per_epoch=steps,
             save_every=save_every,
             preemption=preemption,
@@ -181,6 +183,7 @@ def pretrain(
             repeat=True,
             start=first,
             share=workers.share,
+            length_warmup_steps=short,
             **options,
         )
         with preemption, workers.together():

@@ -25,7 +25,9 @@ __all__ = [
 ]
 
 
-def check_arguments(objective, *, epochs, batch_size, resume, save_to, keep, health, probe_data, save_every):
+def check_arguments(
+    objective, *, epochs, batch_size, resume, save_to, keep, health, probe_data, save_every, length_warmup
+):
     """Raises a `ValueError` for arguments of `pretrain` that cannot be meant."""
     if not isinstance(objective, Objective):
         raise ValueError(
@@ -43,6 +45,8 @@ def check_arguments(objective, *, epochs, batch_size, resume, save_to, keep, hea
             f'keep is "last", or "best" with probe_data=(x, y), whose labels choose the epoch; received {keep!r}'
             f"{'' if probe_data is not None else ' and no probe_data'}."
         )
+    if not 0 <= length_warmup < 1:
+        raise ValueError(f"length_warmup is a share of the run, in [0, 1); received {length_warmup!r}.")
     if health not in (None, "warn", "stop"):
         raise ValueError(f'health is None, "warn" or "stop"; received {health!r}.')
 
@@ -87,15 +91,12 @@ def batches_an_epoch(data, batch_size, shape, share=None):
     return batch_size, steps, True
 
 
-def known_by(objective, data, *, batch_size, steps, epochs, seed):
-    """What all workers must have in common, for `placement.Workers.agree`."""
-    return {
-        "the data": glance(data),
-        "the settings": fingerprint(objective, batch_size, steps, epochs, seed),
-    }
+def known_by(objective, data, **settings):
+    """What all workers must have in common, for `placement.Workers.agree`; the settings are those of `fingerprint`."""
+    return {"the data": glance(data), "the settings": fingerprint(objective, **settings)}
 
 
-def fingerprint(objective, batch_size, steps, epochs, seed):
+def fingerprint(objective, *, batch_size, steps, epochs, seed, length_warmup_steps=0):
     """What a checkpoint belongs to; an interrupted run that is gone on with must have the same (JSON)."""
     settings = {k: v for k, v in objective.get_config().items() if isinstance(v, (bool, int, float, str))}
     return {
@@ -105,6 +106,7 @@ def fingerprint(objective, batch_size, steps, epochs, seed):
         "steps_per_epoch": steps,
         "epochs": epochs,
         "seed": seed,
+        "length_warmup_steps": length_warmup_steps,
     }
 
 

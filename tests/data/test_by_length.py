@@ -119,6 +119,47 @@ def test_full_rows_have_one_length_that_compilers_know():
         assert stream[0].shape == (2, 6)
 
 
+def test_rows_grow_over_the_warm_up():
+    x = TokenIds(np.arange(1, 33, dtype="int32") + np.zeros((24, 1), "int32"))  # full rows of 32
+    options = {"batch_size": 4, "shuffle": True, "repeat": True, "drop_remainder": True, "seed": 0}
+
+    def first(count, **more):
+        stream = batches(x, **options, **more)
+        stream = iter(stream) if hasattr(stream, "enumerate") else map(stream.__getitem__, range(count))
+        return [np.asarray(next(stream)) for _ in range(count)]
+
+    found = first(9, length_warmup_steps=7)
+    assert [part.shape for part in found] == [(4, n) for n in (8, 8, 12, 16, 20, 24, 28, 32, 32)]
+    assert all((part == np.arange(1, 1 + part.shape[1])).all() for part in found)
+    for one, other in zip(found[3:], first(6, length_warmup_steps=7, start=3), strict=True):
+        np.testing.assert_array_equal(one, other)
+    several = ByLength((rows(64),), 8, steps=8, shuffle=True, seed=0, length_warmup_steps=16)
+    widths = [several(*divmod(step, 8))[1][0] for step in range(32)]
+    assert max(widths[:3]) == 8 and max(widths[8:10]) <= 20 < max(widths[16:])
+    for data, more in ((np.zeros((8, 3)), {}), (x, {"repeat": False})):
+        with pytest.raises(ValueError, match="Leave it out"):
+            batches(data, **{**options, **more}, length_warmup_steps=2)
+
+
+def test_a_tpu_gets_one_length(monkeypatch):
+    if keras.backend.backend() != "tensorflow":
+        pytest.skip("JAX compiles each length")
+    import tensorflow as tf
+
+    options = {"batch_size": 8, "shuffle": True, "repeat": True, "drop_remainder": True}
+    assert batches(rows(), **options).element_spec.shape.as_list() == [8, None]
+    monkeypatch.setattr(tf.config, "list_logical_devices", lambda kind=None: ["TPU:0"] * (kind == "TPU"))
+    x, y = rows(), np.arange(200)
+    for data in (x, (x, y), {"a": x, "b": TokenIds(np.asarray(x)[:, :7])}):
+        specs = keras.tree.flatten(batches(data, **options).element_spec)
+        assert all(None not in spec.shape.as_list() for spec in specs)
+    assert batches(x, batch_size=8).element_spec.shape.as_list() == [8, 40]  # 25 whole batches
+    order = ByLength((x,), 8, steps=25, shuffle=True, seed=0, one_length=True)
+    assert sorted(np.concatenate([order(0, step)[0] for step in range(25)])) == list(range(200))
+    with pytest.raises(ValueError, match="TPU under TensorFlow"):
+        batches(x, **options, length_warmup_steps=5)
+
+
 def test_ids_keep_what_they_know():
     import copy
     import pickle

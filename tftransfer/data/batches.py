@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 
+from tftransfer import placement
 from tftransfer.data import array_batches, dataset_batches
 from tftransfer.data.by_length import ByLength
 from tftransfer.data.shares import is_own_share, own_part
@@ -73,6 +74,14 @@ def _check(batch_size, start):
         raise ValueError(f"start is the number of steps already done, at least 0. Received {start!r}.")
 
 
+def _check_warmup(steps, serves, repeat):
+    if steps and (not serves or not repeat or placement.needs_static_shapes()):
+        raise ValueError(
+            "A warm-up of lengths (length_warmup) is for texts in memory, or their ids (layers.TokenIds), that are "
+            "repeated without end; and not for a TPU under TensorFlow, where all rows have one length. Leave it out."
+        )
+
+
 def batches(
     data,
     *,
@@ -86,6 +95,7 @@ def batches(
     scale=True,
     input_shape=None,
     share=None,
+    length_warmup_steps=0,
 ):
     """Turns data into batches for `keras.Model.fit`, `evaluate` and `predict`.
 
@@ -99,7 +109,8 @@ def batches(
     with `seed`.
 
     Ids of texts (`layers.TokenIds`, as a `Tokenization` makes them) are put together by length, and each batch is cut
-    to one of a few lengths, so that at most about a tenth is padding.
+    to one of a few lengths, so that at most about a tenth is padding. For a TPU under TensorFlow, which refuses an open
+    length, all are as long as the longest row, and static with `drop_remainder` (untested on a TPU).
 
     A `tf.data.Dataset` of examples is shuffled (a buffer of 10,000) and batched; one of batches keeps its
     batches and its order, as with Keras, and `drop_remainder` removes short ones. Which of the two it is,
@@ -125,13 +136,16 @@ def batches(
             of all workers are the batches that one process would read. Of a `tf.data.Dataset` each worker
             reads everything and keeps its rows, unless the dataset says that it is the worker's own share
             (`auto_shard_policy` OFF).
+        length_warmup_steps: Of ids of texts, with `repeat`: the first so many steps read rows cut short, to an eighth
+            of the longest at first (at least 8 tokens), then more and more (`pretrain(length_warmup=…)`).
 
     Returns:
         On TensorFlow, and for a `tf.data.Dataset`, a `tf.data.Dataset`; else a `keras.utils.PyDataset`. It
         yields (x, y), or x alone; x is an array or a dict.
 
     Raises:
-        ValueError: For data of another kind, without examples, or fewer than a batch with `drop_remainder`.
+        ValueError: For data of another kind, without examples, or fewer than a batch with `drop_remainder`; a warm-up
+            of lengths for what is no ids of texts, without `repeat`, or on a TPU under TensorFlow.
 
     Example:
 
@@ -156,8 +170,10 @@ def batches(
     if share is not None:
         options["share"] = share
     if dataset_batches.is_dataset(data):
+        _check_warmup(length_warmup_steps, False, repeat)
         return dataset_batches.dataset_batches(data, labels=labels, input_shape=input_shape, **options)
     columns, size = to_columns(data, labels=labels)
+    _check_warmup(length_warmup_steps, ByLength.serves(columns), repeat)
     steps = array_batches.plan(size, batch_size, drop_remainder)
     if steps == 0:
         raise ValueError(
@@ -169,7 +185,8 @@ def batches(
             f"start={start} lies behind the {steps} steps of an epoch. Pass repeat=True to go on after it."
         )
     if ByLength.serves(columns):
-        options["order"] = ByLength(columns, batch_size, steps=steps, shuffle=shuffle, seed=seed)
+        lengths = {"length_warmup_steps": length_warmup_steps, "one_length": placement.needs_static_shapes()}
+        options["order"] = ByLength(columns, batch_size, steps=steps, shuffle=shuffle, seed=seed, **lengths)
     if keras.backend.backend() == "tensorflow":
         return array_batches.tensorflow_batches(columns, size, **options)
     return array_batches.NumpyBatches(columns, size, **options)

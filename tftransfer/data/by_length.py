@@ -61,6 +61,12 @@ class ByLength:
         steps: batches an epoch.
         shuffle: whether each epoch has an order of its own.
         seed: non-negative integer.
+        length_warmup_steps: steps over which rows are cut shorter still: to an eighth of the longest at first, at least
+            8 tokens, then to two eighths, … What is cut off is not read in that step.
+        one_length: whether all batches are as long as the longest row.
+
+    Reference of the warm-up: Li et al., The Stability-Efficiency Dilemma: Investigating Sequence Length Warmup for
+    Training GPT Models, 2022, https://arxiv.org/abs/2108.06084
 
     Example:
 
@@ -69,8 +75,9 @@ class ByLength:
     ([[0, 1], [3]], [[2], [1]])
     """
 
-    def __init__(self, columns, batch_size, *, steps, shuffle, seed):
+    def __init__(self, columns, batch_size, *, steps, shuffle, seed, length_warmup_steps=0, one_length=False):
         flat = keras.tree.flatten(columns)
+        self.length_warmup_steps = length_warmup_steps
         self.batch_size, self.steps, self.shuffle, self.seed = batch_size, steps, shuffle, seed
         self.size = len(flat[0])
         self.widths_of, self._buckets, shapes = [], [], {}  # of each column the place of its width, or None
@@ -82,7 +89,7 @@ class ByLength:
                 self.widths_of.append(shapes[column.shape[1]])
             else:
                 lengths = column.lengths
-                buckets = bucket_lengths(lengths)
+                buckets = bucket_lengths(lengths, most=1 if one_length else 16)
                 shapes.setdefault(column.shape[1], len(self._buckets))
                 self.widths_of.append(len(self._buckets))
                 self._buckets.append((buckets, np.searchsorted(buckets, lengths)))
@@ -98,13 +105,19 @@ class ByLength:
         first = int(step) * self.batch_size
         rows = self._epoch(int(epoch))[first : first + self.batch_size]
         widths = [int(buckets[place[rows].max()]) for buckets, place in self._buckets]
+        done = int(epoch) * self.steps + int(step)
+        if done < self.length_warmup_steps:
+            eighths = 1 + 7 * done // self.length_warmup_steps  # 1 to 7
+            longest = [max(8, -(-int(buckets[-1]) * eighths // 8)) for buckets, _ in self._buckets]
+            widths = [min(width, most) for width, most in zip(widths, longest, strict=True)]
         return rows, np.array(widths, "int64")
 
     def cut(self, columns, widths):
         """The columns of a batch, those of tokens cut to their widths."""
         flat = keras.tree.flatten(columns)
         lengths = [buckets for buckets, _ in self._buckets]
-        known = [int(each[0]) if len(each) == 1 else widths[w] for w, each in enumerate(lengths)]  # static
+        one = [len(each) == 1 and not self.length_warmup_steps for each in lengths]  # then it is static
+        known = [int(lengths[w][0]) if one[w] else widths[w] for w in range(len(lengths))]
         flat = [c if w is None else c[:, : known[w]] for c, w in zip(flat, self.widths_of, strict=True)]
         return keras.tree.pack_sequence_as(columns, flat)
 

@@ -23,8 +23,8 @@ class CausalLM(LanguageModel):
     https://cdn.openai.com/better-language-models/language_models_are_unsupervised_multitask_learners.pdf; tied output:
     Press & Wolf, Using the Output Embedding to Improve Language Models, 2016, https://arxiv.org/abs/1608.05859
 
-    Small data, one GPU: rows of 128 to 256 tokens. As for
-    `MaskedLM`, a first run may read shorter rows.
+    Small data, one GPU: rows of 128 to 256 tokens; `pretrain(..., length_warmup=0.3)` reads shorter ones at first (Li
+    et al., 2022, https://arxiv.org/abs/2108.06084).
 
     Args:
         backbone: a text backbone in which a token sees only those before it: `backbones.gpt`,

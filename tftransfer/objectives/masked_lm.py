@@ -22,8 +22,8 @@ class MaskedLM(LanguageModel):
     Differs from them in: a number of hidden tokens fixed by the text's length, not drawn.
 
     Small data, one GPU: `mask_ratio` of 0.15 to 0.4 all serve (Wettig et al., 2022, https://arxiv.org/abs/2202.08005).
-    Texts grow with training where the first of two runs reads them cut short, as BERT did in nine tenths of its steps:
-    `pretrain(objective, tokenization.encode(texts, max_length=32), …)`, then the same with the whole length.
+    Where texts are long, `pretrain(..., length_warmup=0.5)` reads them cut short at first (BERT read rows of 128 in
+    nine tenths of its steps, of 512 in the last).
 
     Args:
         backbone: a text backbone that looks both ways.

@@ -4,7 +4,7 @@ Everything that differs between one device and replicas, and between TensorFlow 
 """
 
 from tftransfer.placement.bottleneck import InputReport, input_bottleneck
-from tftransfer.placement.compilation import explain_jit_compile, jit_compile
+from tftransfer.placement.compilation import explain_jit_compile, jit_compile, needs_static_shapes
 from tftransfer.placement.global_batch import BatchPlan, batch_plan
 from tftransfer.placement.jax_strategy import JaxStrategy
 from tftransfer.placement.launch import launch
@@ -33,6 +33,7 @@ __all__ = [
     "input_bottleneck",
     "jit_compile",
     "launch",
+    "needs_static_shapes",
     "per_example",
     "replica_id",
     "replicas",

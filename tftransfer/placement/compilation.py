@@ -4,7 +4,7 @@ from pathlib import Path
 
 import keras
 
-__all__ = ["explain_jit_compile", "jit_compile"]
+__all__ = ["explain_jit_compile", "jit_compile", "needs_static_shapes"]
 
 ENOUGH_STEPS = 300  # on a CPU: below, compiling costs more than the faster steps give back
 MANY_CONVOLUTIONS = 8
@@ -71,6 +71,23 @@ def explain_jit_compile(model, *, steps=None):
     if isinstance(shape, tuple) and None in shape[1:]:
         return False, "rows of several lengths, each of which would be compiled for itself"
     return _pays_on_cpu(layers, steps)
+
+
+def needs_static_shapes():
+    """Whether a step takes batches of one known shape alone, so that texts must not have several lengths.
+
+    So it is where TensorFlow is connected to a TPU (untested there). JAX compiles a step for each of the few lengths.
+
+    Example:
+        >>> import tftransfer as tt
+        >>> tt.placement.needs_static_shapes() in (True, False)
+        True
+    """
+    if keras.backend.backend() != "tensorflow":
+        return False
+    import tensorflow as tf
+
+    return bool(tf.config.list_logical_devices("TPU"))
 
 
 def _pays_on_cpu(layers, steps):
