@@ -30,9 +30,13 @@ from sklearn.linear_model import LogisticRegression
 import tftransfer as tt
 
 LENGTH, VOCABULARY, BATCH, DEVELOPMENT, CHOSEN_ON = 64, 8000, 32, 1000, 2
-RATES = {"pretrained": (1e-4, 3e-4, 1e-3, 3e-3), "scratch": (3e-4, 1e-3, 3e-3, 1e-2)}
+RATES = {"pretrained": (1e-4, 3e-4, 1e-3), "scratch": (3e-4, 1e-3, 3e-3)}
 STRENGTHS = (0.1, 1, 10, 100, 1000)  # of the logistic regression, its C
-KINDS = {"bert": "MaskedLM", "gpt": "CausalLM", "lstm": "CausalLM"}
+KINDS = {  # backbone → its objective, with what settings, and its share of the examples a step
+    "bert": ("MaskedLM", {"mask_ratio": 0.3}, 1.0),
+    "gpt": ("CausalLM", {}, 0.5),  # full rows
+    "lstm": ("CausalLM", {}, 0.5),
+}
 
 
 def lines(path):
@@ -144,21 +148,22 @@ class Bench:
             return path
         keras.utils.set_random_seed(0)
         backbone = build(kind, self.tokenization, self.options)
-        objective = getattr(tt.objectives, KINDS[kind])(backbone)
-        texts = corpus(self.root)
-        pack = KINDS[kind] == "CausalLM"
-        data = self.tokenization.pack(texts) if pack else self.tokenization.encode(texts)
-        steps = max(1, len(data) // self.options.pretraining_batch)
+        name, settings, share = KINDS[kind]
+        objective = getattr(tt.objectives, name)(backbone, **settings)
+        texts, batch = corpus(self.root), round(self.options.pretraining_batch * share)
+        data = self.tokenization.pack(texts) if name == "CausalLM" else self.tokenization.encode(texts)
+        data = data[np.random.default_rng(0).permutation(len(data))]
+        steps = max(1, len(data) // batch)
         epochs = max(1, round(self.options.pretraining_steps / steps))
         if self.options.pretraining_steps < steps:
-            data = data[: self.options.pretraining_steps * self.options.pretraining_batch]
+            data = data[: self.options.pretraining_steps * batch]
         begun, cpu = time.perf_counter(), time.process_time()
         history = tt.pretrain(
-            objective, data, epochs=epochs, batch_size=self.options.pretraining_batch, save_to=path, verbose=2
+            objective, data, epochs=epochs, batch_size=batch, save_to=path, resume=True, verbose=2
         ).history
         self.write(
             f"pretraining_{kind}",
-            {"kind": kind, "texts": len(texts), "epochs": epochs, "rows": len(data)}
+            {"kind": kind, "texts": len(texts), "epochs": epochs, "rows": len(data), "batch": batch}
             | {name: values[-1] for name, values in history.items()}
             | {"seconds": time.perf_counter() - begun, "cpu_seconds": time.process_time() - cpu},
         )
@@ -336,8 +341,8 @@ def main():
     parser.add_argument("--seeds", type=int, default=5, help="draws of the labels")
     parser.add_argument("--width", type=int, default=128)
     parser.add_argument("--depth", type=int, default=4)
-    parser.add_argument("--pretraining-steps", type=int, default=6000)
-    parser.add_argument("--pretraining-batch", type=int, default=256)
+    parser.add_argument("--pretraining-steps", type=int, default=8000)
+    parser.add_argument("--pretraining-batch", type=int, default=64)
     parser.add_argument("--steps", type=int, default=300, help="of a fit on few labels")
     parser.add_argument("--epochs", type=int, default=10, help="of entities and translation")
     parser.add_argument("--limit", type=int, help="training examples of entities and translation at most")

@@ -196,3 +196,27 @@ def test_configs_of_files_before_text_still_serve():
         del config[name]
     old = TransformerBlock.from_config(config)
     assert (old.post_norm, old.rotary, old.activation, old.epsilon) == (False, False, "gelu", 1e-6)
+
+
+@pytest.mark.parametrize("stddev", [None, 0.02])
+def test_kernels_start_as_asked(stddev):
+    block = TransformerBlock(2, kernel_stddev=stddev)
+    block.build((None, 4, 64))
+    expected = {
+        "qkv": 128,
+        "projection": 128,
+        "mlp_1": 320,
+        "mlp_2": 320,
+    }  # incoming + outgoing, of one matrix each
+    for layer in (block.attention.qkv, block.attention.projection, block.mlp_1, block.mlp_2):
+        cut = stddev and 0.88 * stddev  # what a normal distribution has left that is cut at two deviations
+        wanted = cut or math.sqrt(2 / expected[layer.name])
+        assert float(np.std(layer.kernel)) == pytest.approx(wanted, rel=0.06)
+
+
+def test_bert_starts_as_published():
+    from tftransfer.backbones import bert, gpt
+
+    sizes = {"vocabulary_size": 20, "width": 64, "depth": 1, "num_heads": 2}
+    kernels = [m((8,), **sizes).get_layer("trunk").get_layer("block_00").mlp_1.kernel for m in (bert, gpt)]
+    assert [round(float(np.std(kernel)), 2) for kernel in kernels] == [0.02, 0.08]

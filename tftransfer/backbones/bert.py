@@ -65,7 +65,7 @@ def bert(
         return keras.layers.Dropout(dropout, name="drop")(x) if dropout else x
 
     def mix(tokens, segments):
-        options = {"post_norm": True, "epsilon": 1e-12, "rematerialize": rematerialize}
+        options = {"post_norm": True, "epsilon": 1e-12, "rematerialize": rematerialize, "kernel_stddev": 0.02}
         return transformer_blocks(tokens, segments, depth, num_heads, mlp_ratio, dropout, **options)
 
     return text_backbone(text, width=width, embed=embed, mix=mix, documents=False, name=name)

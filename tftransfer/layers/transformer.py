@@ -21,6 +21,7 @@ class SelfAttention(Configured, keras.layers.Layer):
         num_heads: number of heads; divides the width of the tokens.
         causal: whether a token sees only itself and those before it.
         rotary: whether queries and keys are turned by their place, so that scores know the distance of two tokens.
+        kernel_stddev: deviation of the truncated normal distribution that the kernels start from; None: Glorot's.
 
     Input and output shape: `(batch, tokens, width)`. With a second input `segments`, int `(batch, tokens)`, a token
     sees only those of its own segment (a document, or 0 for padding).
@@ -34,11 +35,12 @@ class SelfAttention(Configured, keras.layers.Layer):
     (1, 3, 8)
     """
 
-    def __init__(self, num_heads, causal=False, rotary=False, **kwargs):
+    def __init__(self, num_heads, causal=False, rotary=False, kernel_stddev=None, **kwargs):
         super().__init__(**kwargs)
         self.num_heads = num_heads
         self.causal = causal
         self.rotary = rotary
+        self.kernel_stddev = kernel_stddev
 
     def build(self, input_shape):
         width = input_shape[-1]
@@ -50,8 +52,10 @@ class SelfAttention(Configured, keras.layers.Layer):
                 f"that divides by 2 · num_heads."
             )
         policy = {"dtype": self.dtype_policy}  # that of this layer, which a file may have brought
-        self.qkv = keras.layers.Dense(3 * width, kernel_initializer=_qkv_initializer, name="qkv", **policy)
-        self.projection = keras.layers.Dense(width, name="projection", **policy)
+        start = kernel_start(self.kernel_stddev)
+        whole = _qkv_initializer if self.kernel_stddev is None else kernel_start(self.kernel_stddev)
+        self.qkv = keras.layers.Dense(3 * width, kernel_initializer=whole, name="qkv", **policy)
+        self.projection = keras.layers.Dense(width, kernel_initializer=start, name="projection", **policy)
         self.qkv.build(input_shape)
         self.projection.build(input_shape)
 
@@ -110,6 +114,13 @@ def _qkv_initializer(shape, dtype=None):
     return ops.concatenate([keras.initializers.GlorotUniform()(third, dtype) for _ in range(3)], axis=1)
 
 
+def kernel_start(stddev):
+    """A fresh initializer: a truncated normal distribution of this deviation, Glorot's for None."""
+    if stddev is None:
+        return keras.initializers.GlorotUniform()
+    return keras.initializers.TruncatedNormal(stddev=stddev)
+
+
 @register
 class TransformerBlock(Configured, keras.layers.Layer):
     """Transformer block: `x + attention(norm(x))`, then `x + mlp(norm(x))`; or with the norms behind the sums.
@@ -128,6 +139,10 @@ class TransformerBlock(Configured, keras.layers.Layer):
         epsilon: added to the variance by the norms.
         rematerialize: whether what lies between the norms is computed again on the way back, not kept: less memory,
             more time a step.
+        kernel_stddev: deviation of the truncated normal distribution that the kernels start from; None: Glorot's.
+            It matters with `post_norm`: a BERT of 4 blocks of 128 was after 1,000 steps of masked words at 7.23 nats
+            with Glorot's, no more than how frequent words are, and at 6.50 with the published 0.02. With norms first
+            Glorot's is the better one (a GPT of that size on tiny Shakespeare: 1.77 nats a character against 1.89).
 
     Input and output shape: `(batch, tokens, width)`; `segments` as in `SelfAttention`.
 
@@ -148,6 +163,7 @@ class TransformerBlock(Configured, keras.layers.Layer):
         activation="gelu",
         epsilon=1e-6,
         rematerialize=False,
+        kernel_stddev=None,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -160,6 +176,7 @@ class TransformerBlock(Configured, keras.layers.Layer):
         self.activation = activation
         self.epsilon = epsilon
         self.rematerialize = rematerialize
+        self.kernel_stddev = kernel_stddev
 
     def build(self, input_shape):
         width = input_shape[-1]
@@ -167,10 +184,14 @@ class TransformerBlock(Configured, keras.layers.Layer):
         policy = {"dtype": self.dtype_policy}  # that of this layer, which a file may have brought
         activation = _gelu_tanh if self.activation == "gelu_tanh" else self.activation
         self.norm_1 = keras.layers.LayerNormalization(epsilon=self.epsilon, name="norm_1", **policy)
-        self.attention = SelfAttention(self.num_heads, self.causal, self.rotary, name="attention", **policy)
+        options = {"kernel_stddev": self.kernel_stddev, **policy}
+        self.attention = SelfAttention(self.num_heads, self.causal, self.rotary, name="attention", **options)
         self.norm_2 = keras.layers.LayerNormalization(epsilon=self.epsilon, name="norm_2", **policy)
-        self.mlp_1 = keras.layers.Dense(hidden, activation=activation, name="mlp_1", **policy)
-        self.mlp_2 = keras.layers.Dense(width, name="mlp_2", **policy)
+        first, second = (kernel_start(self.kernel_stddev) for _ in range(2))
+        self.mlp_1 = keras.layers.Dense(
+            hidden, activation=activation, kernel_initializer=first, name="mlp_1", **policy
+        )
+        self.mlp_2 = keras.layers.Dense(width, kernel_initializer=second, name="mlp_2", **policy)
         self.drop = keras.layers.Dropout(self.dropout, name="drop", **policy) if self.dropout else None
         for layer in (self.norm_1, self.attention, self.norm_2, self.mlp_1):
             layer.build(input_shape)
