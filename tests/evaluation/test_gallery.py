@@ -25,9 +25,10 @@ def names(paths):
         (lambda: objectives.SimCLR(cnn()), {"views", "embeddings"}),
         (lambda: objectives.GAN(cnn(), latent_width=4), {"samples", "embeddings"}),
         (lambda: objectives.Autoencoder(cnn()), {"reconstructions", "embeddings"}),
+        (lambda: objectives.SimMIM(cnn()), {"reconstructions", "embeddings"}),  # masked, and filled in
         (lambda: objectives.RotationPrediction(cnn()), {"embeddings"}),
     ],
-    ids=["SimCLR", "GAN", "Autoencoder", "RotationPrediction"],
+    ids=["SimCLR", "GAN", "Autoencoder", "SimMIM", "RotationPrediction"],
 )
 def test_what_there_is(make, expected, tmp_path):
     assert names(gallery(make(), X, tmp_path / "new" / "folder")) == expected
