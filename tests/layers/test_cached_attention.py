@@ -8,7 +8,6 @@ from keras import ops
 from tftransfer.layers import SelfAttention, TransformerBlock
 from tftransfer.layers.cached_attention import attention_step, block_step, empty_cache, heads_of
 
-pytestmark = pytest.mark.compute
 X = np.random.default_rng(0).normal(size=(2, 7, 8)).astype("float32")
 
 

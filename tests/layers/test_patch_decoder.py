@@ -8,7 +8,6 @@ from keras import ops
 from tftransfer.layers import PatchDecoder
 from tftransfer.layers.positions import sincos_positions
 
-pytestmark = pytest.mark.compute
 ORDER = np.array([[2, 0, 3, 1], [1, 3, 0, 2]])  # places, the visible ones first
 RESTORE = np.argsort(ORDER, axis=1)
 
@@ -20,6 +19,7 @@ def decoder(depth=0):
     return made
 
 
+@pytest.mark.compute
 def test_without_blocks_it_is_the_projection_of_what_stands_at_each_place():
     layer, visible = decoder(), np.random.default_rng(0).normal(size=(2, 2, 5)).astype("float32")
     found = ops.convert_to_numpy(layer(visible, RESTORE))

@@ -7,7 +7,6 @@ from keras import ops
 
 from tftransfer.layers import CrossAttention, TextDecoder
 
-pytestmark = pytest.mark.compute
 RANDOM = np.random.default_rng(0)
 WORDS = RANDOM.normal(size=(2, 5, 8)).astype("float32")
 FEATURES = RANDOM.normal(size=(2, 4, 6)).astype("float32")

@@ -6,7 +6,6 @@ import pytest
 from keras import ops
 
 from tests.objectives.conftest import tiny_backbone
-from tftransfer import backbones
 from tftransfer.objectives import DINO
 from tftransfer.objectives.dino import distillation
 
@@ -93,17 +92,6 @@ def test_views_made_beforehand_and_their_shapes():
 def test_refuses_settings_that_cannot_work(settings, message):
     with pytest.raises(ValueError, match=message):
         DINO(tiny_backbone("cnn"), **settings)
-
-
-def test_odd_pictures_and_an_odd_number_of_odd_crops():
-    x = np.random.default_rng(0).random((4, 7, 9, 3)).astype("float32")
-    objective = DINO(backbones.cnn((7, 9, 3), filters=(4, 8)), local_views=3, prototypes=16)
-    assert tuple(objective(x)["student"].shape) == (5, 4, 16)
-    crops = keras.Sequential([keras.layers.CenterCrop(3, 5), keras.layers.Resizing(7, 9)])
-    other = DINO(
-        backbones.cnn((7, 9, 3), filters=(4, 8)), local_views=1, prototypes=16, local_augmentation=crops
-    )
-    assert tuple(other(x)["student"].shape) == (3, 4, 16)
 
 
 @pytest.mark.parametrize("size", [5, 16])

@@ -60,3 +60,14 @@ def test_two_draws_of_a_view_differ():
     objective = objectives.SimCLR(backbones.cnn((8, 8, 1), filters=(4, 8)))
     one, two = objective.views(keras.random.uniform((4, 8, 8, 1), seed=1))
     assert np.abs(np.asarray(one) - np.asarray(two)).max() > 0.01
+
+
+def test_odd_pictures_and_an_odd_number_of_odd_crops_of_dino():
+    x = np.random.default_rng(0).random((4, 7, 9, 3)).astype("float32")
+    objective = objectives.DINO(backbones.cnn((7, 9, 3), filters=(4, 8)), local_views=3, prototypes=16)
+    assert tuple(objective(x)["student"].shape) == (5, 4, 16)
+    crops = keras.Sequential([keras.layers.CenterCrop(3, 5), keras.layers.Resizing(7, 9)])
+    other = objectives.DINO(
+        backbones.cnn((7, 9, 3), filters=(4, 8)), local_views=1, prototypes=16, local_augmentation=crops
+    )
+    assert tuple(other(x)["student"].shape) == (3, 4, 16)

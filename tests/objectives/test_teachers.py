@@ -26,7 +26,6 @@ def test_all_that_have_a_teacher_are_here():
     assert {cls.__name__ for cls in every if "momentum" in inspect.signature(cls).parameters} == set(MADE)
 
 
-@pytest.mark.compute
 @pytest.mark.parametrize("name", MADE)
 def test_two_steps_are_two_averages_by_hand(name):
     objective = MADE[name](momentum=0.8)
