@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-KILLS = int(os.environ.get("TFTRANSFER_KILLS", "4"))
+KILLS = int(os.environ.get("TFTRANSFER_KILLS", "2"))
 
 
 @pytest.mark.slow

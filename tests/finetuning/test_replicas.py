@@ -18,6 +18,8 @@ POLICIES = {
 POLICIES["gradual"] = lambda: tt.policies.gradual(2, epochs=1, learning_rate=1e-3)
 POLICIES["layer_decay"] = lambda: linear_probe(1) + layer_decay(0.5, epochs=2, learning_rate=1e-3)
 ON_TOKENS = ("lora", "layer_decay")
+OFTEN = ("full", "gradual", "layer_decay", "l2_sp", "lora")  # the others' stages are made of the same parts
+EVERY = [name if name in OFTEN else pytest.param(name, marks=pytest.mark.thorough) for name in POLICIES]
 
 
 def blocks():
@@ -54,7 +56,7 @@ def tuned(placed, name, data, **options):
     return task, history
 
 
-@pytest.mark.parametrize("name", POLICIES)
+@pytest.mark.parametrize("name", EVERY)
 def test_two_replicas_give_the_weights_of_one_device(name, data):
     if keras.backend.backend() != "tensorflow":
         pytest.skip("tf.distribute replicas exist on TensorFlow only")
@@ -65,7 +67,7 @@ def test_two_replicas_give_the_weights_of_one_device(name, data):
     np.testing.assert_allclose(first.history["val_loss"], second.history["val_loss"], atol=1e-4)
 
 
-@pytest.mark.parametrize("name", POLICIES)
+@pytest.mark.parametrize("name", EVERY)
 def test_xla_compiles_every_stage(name, data, monkeypatch):
     """The only stand-in for a TPU to be had on a CPU."""
     monkeypatch.setattr(tt.placement, "jit_compile", lambda *_, **__: True)

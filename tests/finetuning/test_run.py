@@ -193,7 +193,9 @@ RUNS = {
 }
 
 
-@pytest.mark.parametrize("name", RUNS)
+@pytest.mark.parametrize(
+    "name", [n if "and" in n else pytest.param(n, marks=pytest.mark.thorough) for n in RUNS]
+)
 def test_cut_runs_end_with_the_same_weights(name, data, validation, tmp_path, monkeypatch):
     monkeypatch.setattr(state, "SECONDS", 0.0)
     options = {"batch_size": 8, "validation_data": validation, "verbose": 0}

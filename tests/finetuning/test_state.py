@@ -48,10 +48,7 @@ def often(monkeypatch):
 
 @pytest.mark.parametrize(
     "name",
-    [
-        n if n in ("probe and decay", "lora") else pytest.param(n, marks=pytest.mark.thorough)
-        for n in POLICIES
-    ],
+    [n if n == "lora" else pytest.param(n, marks=pytest.mark.thorough) for n in POLICIES],
 )
 def test_cut_runs_end_with_the_same_weights(name, data, validation, tmp_path, often):
     options = {"policy": POLICIES[name](), "batch_size": 8, "validation_data": validation, "verbose": 0}
@@ -143,7 +140,7 @@ np.savez(sys.argv[2], *task.get_weights())
 """
 
 
-@pytest.mark.slow
+@pytest.mark.thorough  # tests/test_kills.py kills both kinds of run
 def test_killed_processes_end_with_the_same_weights(tmp_path):
     """kill -9 at random moments, until a process comes through."""
     random = np.random.default_rng(0)

@@ -176,12 +176,14 @@ def test_post_norm_block(activation):
 @pytest.mark.parametrize("post_norm", [False, True])
 def test_rematerialized_steps_are_the_same(post_norm):
     x, segments, y = tokens(4, 6, 8), np.ones((4, 6), "int32"), tokens(4, 6, 8, seed=3)
-    weights = []
+    weights, start = [], None
     for again in (False, True):
-        keras.utils.set_random_seed(1)
         inputs = keras.Input((None, 8)), keras.Input((None,), dtype="int32")
         block = TransformerBlock(2, dropout=0.2, post_norm=post_norm, rematerialize=again)
         model = keras.Model(inputs, block(*inputs))
+        start = start or model.get_weights()
+        model.set_weights(start)
+        block.drop.seed_generator.state.assign([1, 0])  # said, not drawn: Python's generator has other users
         model.compile(keras.optimizers.SGD(0.1), "mse")
         for _ in range(3):
             model.train_on_batch([x, segments], y)

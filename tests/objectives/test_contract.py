@@ -8,6 +8,7 @@ import pytest
 from keras import ops
 
 from tests.objectives.conftest import examples, make
+from tests.xla import lowered
 from tftransfer import objectives, placement
 
 ALL = [getattr(objectives, n) for n in objectives.__all__ if n != "Objective"]
@@ -17,8 +18,14 @@ tensorflow_only = pytest.mark.skipif(
 )
 
 
+RATES = {
+    "BarlowTwins": 1e-5
+}  # whose loss is in the hundreds: at the rate of the others rounding grows to chaos
+
+
 def train(objective, *, epochs=2, y=None, **compiled):
-    objective.compile(keras.optimizers.SGD(1e-3), **compiled)  # small steps: rounding is not magnified
+    rate = RATES.get(type(objective).__name__, 1e-3)  # small steps: rounding is not magnified
+    objective.compile(keras.optimizers.SGD(rate), **compiled)
     return objective.fit(
         examples(objective), y, batch_size=8, epochs=epochs, shuffle=False, verbose=0
     ).history["loss"]
@@ -118,9 +125,18 @@ def test_steps_per_execution_makes_no_difference(cls):
     assert largest_difference(weights(trained(cls)), weights(objective)) < ROUNDING
 
 
+@tensorflow_only
 @every
-def test_xla_compiles_the_whole_step(cls):
-    """The only stand-in for a TPU to be had on a CPU. XLA draws other random numbers, so weights are not compared."""
+def test_xla_takes_the_whole_step(cls):
+    objective = make(cls)
+    objective.compile(keras.optimizers.SGD(1e-3))
+    assert lowered(objective, examples(objective)[:8]).startswith("HloModule")
+
+
+@tensorflow_only
+@pytest.mark.parametrize("cls", [cls for cls in ALL if cls.__name__ in [*KINDS, "MaskedLM"]])
+def test_xla_runs_the_whole_step(cls):
+    """XLA draws other random numbers, so weights are not compared."""
     objective = make(cls)
     before = weights(objective)
     losses = train(objective, jit_compile=True)
@@ -149,7 +165,11 @@ def test_two_replicas_give_the_weights_of_one_device(cls):
         start = weights(objective)
         train(objective)
     one = weights(trained(cls))
-    moved = largest_difference(start, one)  # a loss in the hundreds moves far, and its rounding with it
+    learned = [
+        i for i, variable in enumerate(objective.weights) if variable.trainable
+    ]  # no counts, no statistics
+    moved = largest_difference([start[i] for i in learned], [one[i] for i in learned])
+    # A loss in the hundreds moves far, and its rounding with it; all others are within 1e-5.
     assert largest_difference(one, weights(objective)) < max(1e-5, 1e-3 * moved)
 
 

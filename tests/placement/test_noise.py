@@ -67,7 +67,7 @@ def batches(x, y):
     return tf.data.Dataset.from_tensor_slices((x, y)).batch(16, drop_remainder=True).repeat()
 
 
-@pytest.mark.parametrize("body", [rows, attention, recurrent], ids=lambda f: f.__name__)
+@pytest.mark.parametrize("body", [rows, attention, pytest.param(recurrent, marks=pytest.mark.thorough)])
 def test_the_numbers_of_one_device(one_device, mirrored, train, assert_same, examples, body):
     """Also where the last batch is split unevenly: 45 examples are 16, 16 and 13, of which 8 and 5."""
     both = [

@@ -63,7 +63,7 @@ def results(folder, steps):
     return [json.loads((folder / f"{name}.json").read_text()) for name in ("alone", 0, 1)]
 
 
-@pytest.mark.parametrize("steps", [1, 3])
+@pytest.mark.parametrize("steps", [pytest.param(1, marks=pytest.mark.thorough), 3])
 def test_two_workers_train_as_one(tmp_path, steps):
     alone, first, second = results(tmp_path, steps)
     assert (alone["replicas"], first["replicas"], second["replicas"]) == (1, 2, 2)
@@ -92,7 +92,7 @@ def run_script(name, *arguments, limit_s=LIMIT_S):
 
 @pytest.mark.timeout(2 * LIMIT_S + 40 * KILLS)
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="fork and kill -9 are POSIX")
-@pytest.mark.parametrize("kind", ["pretrain", "finetune"])
+@pytest.mark.parametrize("kind", ["pretrain", pytest.param("finetune", marks=pytest.mark.thorough)])
 def test_runs_of_two_workers_equal_one_process_and_stand_kills(tmp_path, kind):
     said = run_script("worker_runs.py", tmp_path, kind, KILLS, limit_s=2 * LIMIT_S + 40 * KILLS)
     assert "two workers as one process" in said and f"{KILLS} kills" in said
