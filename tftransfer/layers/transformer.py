@@ -5,6 +5,7 @@ import numpy as np
 from keras import ops
 
 from tftransfer.layers.config import Configured, register
+from tftransfer.layers.gelu import gelu
 
 
 @register
@@ -182,7 +183,7 @@ class TransformerBlock(Configured, keras.layers.Layer):
         width = input_shape[-1]
         hidden = int(width * self.mlp_ratio)
         policy = {"dtype": self.dtype_policy}  # that of this layer, which a file may have brought
-        activation = _gelu_tanh if self.activation == "gelu_tanh" else self.activation
+        activation = {"gelu": gelu, "gelu_tanh": _gelu_tanh}.get(self.activation, self.activation)
         self.norm_1 = keras.layers.LayerNormalization(epsilon=self.epsilon, name="norm_1", **policy)
         options = {"kernel_stddev": self.kernel_stddev, **policy}
         self.attention = SelfAttention(self.num_heads, self.causal, self.rotary, name="attention", **options)
