@@ -30,7 +30,7 @@ from sklearn.linear_model import LogisticRegression
 import tftransfer as tt
 
 LENGTH, VOCABULARY, BATCH, DEVELOPMENT, CHOSEN_ON = 64, 8000, 32, 1000, 2
-RATES = {"pretrained": (1e-4, 3e-4, 1e-3), "scratch": (3e-4, 1e-3, 3e-3)}
+RATES = (3e-4, 1e-3, 3e-3, 1e-2)
 STRENGTHS = (0.1, 1, 10, 100, 1000)  # of the logistic regression, its C
 KINDS = {  # backbone → its objective, with what settings, and its share of the examples a step
     "bert": ("MaskedLM", {"mask_ratio": 0.3}, 1.0),
@@ -245,8 +245,8 @@ class Bench:
         seeds = self.options.seeds
         self.run(task_name, "TF-IDF", STRENGTHS, words, seeds)
         for kind in self.options.kinds:
-            self.run(task_name, f"{kind}, scratch", RATES["scratch"], neural(kind, False), seeds)
-            self.run(task_name, f"{kind}, pretrained", RATES["pretrained"], neural(kind, True), seeds)
+            self.run(task_name, f"{kind}, scratch", RATES, neural(kind, False), seeds)
+            self.run(task_name, f"{kind}, pretrained", RATES, neural(kind, True), seeds)
 
     def other(self, name):
         """Entities or translation, on all labels: BERT from scratch and pretrained."""
