@@ -15,9 +15,7 @@ if keras.backend.backend() == "tensorflow":
     # Two logical devices, so that MirroredStrategy has two replicas on any machine; must precede any computation.
     cpus = tf.config.list_physical_devices("CPU")
     tf.config.set_logical_device_configuration(cpus[0], [tf.config.LogicalDeviceConfiguration()] * 2)
-    # Small models run for an instant: to optimize their graphs took an eighth of the tests' time. The demo, README's
-    # code, the notebooks and all that is killed run in processes of their own, as users run it.
-    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
+
 
 
 @pytest.fixture(autouse=True)
