@@ -5,6 +5,7 @@ Everything that differs between one device and replicas, and between TensorFlow 
 
 from tftransfer.placement.bottleneck import InputReport, input_bottleneck
 from tftransfer.placement.compilation import explain_jit_compile, jit_compile, needs_static_shapes
+from tftransfer.placement.fused_normalization import fuse_batch_normalization
 from tftransfer.placement.global_batch import BatchPlan, batch_plan
 from tftransfer.placement.jax_strategy import JaxStrategy
 from tftransfer.placement.launch import launch
@@ -29,6 +30,7 @@ __all__ = [
     "batch_plan",
     "check_precision",
     "explain_jit_compile",
+    "fuse_batch_normalization",
     "gradient_bytes",
     "input_bottleneck",
     "jit_compile",

@@ -6,10 +6,10 @@ replica is dropped out alike.
 
 import contextlib
 import threading
-import types
 
 import keras
 
+from tftransfer.placement.methods import replace_method
 from tftransfer.placement.replicas import drawing_for_all, replica_context, rows_before_and_total
 
 __all__ = ["adapt_noise", "batch_of_this_step"]
@@ -58,12 +58,12 @@ def adapt_noise(model):
     """
     for layer in model._flatten_layers():
         if isinstance(layer, ROW_BY_ROW):
-            _replace(layer, "call", _on_global_rows)
+            replace_method(layer, "call", _on_global_rows)
         elif hasattr(layer, "_create_dropout_mask"):  # the cells of recurrent layers
-            _replace(layer, "_create_dropout_mask", _on_global_rows)
+            replace_method(layer, "_create_dropout_mask", _on_global_rows)
         elif _is_foreign(layer) and not (layer._trainable_variables or layer._non_trainable_variables):
             for generator in layer._seed_generators:
-                _replace(generator, "next", _apart)
+                replace_method(generator, "next", _apart)
 
 
 def _is_foreign(layer):
@@ -71,12 +71,6 @@ def _is_foreign(layer):
 
     ours = type(layer).__module__.startswith("tftransfer.")
     return not ours and not isinstance(layer, PlacedModel)
-
-
-def _replace(holder, name, adapted):
-    """Puts an adapted method on one object; bound, so that a deep copy of the object has its own."""
-    if name not in vars(holder):
-        vars(holder)[name] = types.MethodType(adapted(getattr(type(holder), name)), holder)
 
 
 def _apart(stock):
