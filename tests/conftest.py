@@ -17,7 +17,6 @@ if keras.backend.backend() == "tensorflow":
     tf.config.set_logical_device_configuration(cpus[0], [tf.config.LogicalDeviceConfiguration()] * 2)
 
 
-
 @pytest.fixture(autouse=True)
 def seeded():
     keras.utils.set_random_seed(0)
