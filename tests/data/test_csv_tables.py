@@ -40,6 +40,16 @@ def test_labels_of_each_kind(write):
     assert load_csv(path, label="whole").y.dtype == "int64"
 
 
+def test_labels_are_numbered_as_they_were_in_training(write):
+    path = write("a,text,whole\n1,yes,3\n2,maybe,1\n")
+    names = ["maybe", "no", "yes"]
+    examples = load_csv(path, label="text", class_names=names)
+    assert (examples.y.tolist(), examples.class_names) == ([2, 0], names)
+    assert load_csv(path, label="whole", class_names=["1", "2", "3"]).y.tolist() == [2, 0]
+    with pytest.raises(ValueError, match=r"none of class_names: \['maybe'\].*\['no', 'yes'\]"):
+        load_csv(path, label="text", class_names=["no", "yes"])
+
+
 def test_a_file_without_names_with_tabs_or_a_mark_at_its_start(write):
     assert list(load_csv(write("1,a\n2,b\n"), names=["n", "t"]).x) == ["n", "t"]
     assert load_csv(write("n\tt\n1\ta, b\n", "p.tsv")).x["t"].tolist() == ["a, b"]

@@ -16,7 +16,7 @@ def test_unknown_sources_say_what_to_give(tmp_path):
     (tmp_path / "letter.doc").write_text("a,b")
     with pytest.raises(ValueError, match="kind that is not read"):
         load(tmp_path / "letter.doc")
-    with pytest.raises(ValueError, match="names a column of a table"):
+    with pytest.raises(ValueError, match="is for a table"):
         load("digits", label="digit")
     for missing in (tmp_path / "nowhere", str(tmp_path / "nowhere"), "./nowhere"):
         with pytest.raises(FileNotFoundError, match="no file or folder"):

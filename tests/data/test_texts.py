@@ -37,7 +37,7 @@ def test_lines_and_documents(tmp_path):
         load(path, memory_limit=3)
     with pytest.raises(FileNotFoundError, match="no file"):
         load(tmp_path / "other.txt")
-    with pytest.raises(ValueError, match="text='a' names a column"):
+    with pytest.raises(ValueError, match="text='a' is for a table"):
         load(path, text="a")
 
 

@@ -14,7 +14,15 @@ _MEMORY = 8  # bytes in memory for each byte of the file, rather too many
 
 
 def load_csv(
-    path, *, label=None, split=None, names=None, missing=_MISSING, text=None, memory_limit=2 * 1024**3
+    path,
+    *,
+    label=None,
+    class_names=None,
+    split=None,
+    names=None,
+    missing=_MISSING,
+    text=None,
+    memory_limit=2 * 1024**3,
 ):
     """Reads a table from a text file: a dict of columns, and, where there is one, the column of labels.
 
@@ -26,6 +34,8 @@ def load_csv(
         path: The file, UTF-8; columns are separated by commas, in a `.tsv` by tabs.
         label: Name of the column that holds the labels; it is no part of x. Texts become class numbers, in the order
             of the sorted `class_names`; numbers stay numbers.
+        class_names: The classes in the order of their numbers, such as `train.class_names` for a test file, in which
+            some class may be missing. Any other label is an error.
         split: A part of the table that lies in a file of its own: "test" with `rows.csv` reads `rows_test.csv`. None
             reads the file itself.
         names: Names of the columns, for a file without a first row of names.
@@ -40,7 +50,7 @@ def load_csv(
     Raises:
         FileNotFoundError: When there is no such file.
         ValueError: When the file is empty or too big, rows differ in length, names are not distinct, there is no
-            column `label`, or labels are missing.
+            column `label`, or labels are missing or none of `class_names`.
 
     Example:
 
@@ -79,7 +89,7 @@ def load_csv(
     columns = {
         name: _column(values, gaps) for name, values in zip(names, zip(*rows, strict=True), strict=True)
     }
-    y, class_names = (None, None) if label is None else _labels(columns.pop(label), label, path)
+    y, class_names = (None, None) if label is None else _labels(columns.pop(label), label, path, class_names)
     if text is not None:
         return Examples(texts, y, class_names=class_names, name=path.stem)
     if not columns:
@@ -125,13 +135,24 @@ def _column(values, missing):
     return np.array(values)
 
 
-def _labels(column, label, path):
+def _labels(column, label, path, class_names):
     gaps = np.isnan(column) if column.dtype.kind == "f" else column == ""
     if gaps.any():
         raise ValueError(
             f"the labels {label!r} of {path} are missing in {int(gaps.sum())} of {len(column)} rows (the first: row "
             f"{int(np.flatnonzero(gaps)[0]) + 1}). Put rows without labels into a file of their own."
         )
+    if class_names is not None:
+        number = {str(name): i for i, name in enumerate(class_names)}
+        labels = [f"{value:g}" for value in column] if column.dtype.kind == "f" else column.tolist()
+        unknown = sorted(set(labels) - set(number))
+        if unknown:
+            raise ValueError(
+                f"{path} has labels {label!r} that are none of class_names: {unknown[:5]}. Known are "
+                f"{list(number)[:5]}{' and others' if len(number) > 5 else ''}. Correct them, leave these rows out, or "
+                f"train a model that knows them."
+            )
+        return np.array([number[value] for value in labels], "int64"), list(class_names)
     if column.dtype.kind == "f":
         return (column.astype("int64") if (column == np.round(column)).all() else column), None
     class_names, y = np.unique(column, return_inverse=True)

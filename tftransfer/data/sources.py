@@ -21,6 +21,7 @@ def load(
     split=None,
     image_size=None,
     label=None,
+    class_names=None,
     text=None,
     documents=False,
     data_dir=None,
@@ -48,6 +49,7 @@ def load(
         image_size: Side in pixels, or (height, width): the shorter side of each picture is resized to fit and
             the longer one cropped centrally. None keeps the size.
         label: Tables only: the name of the column that holds the labels.
+        class_names: Tables only: the classes in the order of their numbers; any other label is an error.
         text: Tables only: the name of the column that holds the texts, for a model of texts.
         documents: A `.txt` file only: True where a text goes on to the next blank line, False where each line is one.
         data_dir: TFDS only: where prepared data sets lie and are put.
@@ -77,18 +79,17 @@ def load(
         )
     name, path = os.fspath(source), Path(source).expanduser()
     is_table = path.suffix.lower() in (".csv", ".tsv")
-    for word, column in (("label", label), ("text", text)):
-        if column is not None and not is_table:
-            raise ValueError(
-                f"{word}={column!r} names a column of a table, and {name} is no .csv or .tsv file."
-            )
+    for word, given in (("label", label), ("class_names", class_names), ("text", text)):
+        if given is not None and not is_table:
+            raise ValueError(f"{word}={given!r} is for a table, and {name} is no .csv or .tsv file.")
     for_tfds = data_dir is not None or manual_dir is not None
     if name == "digits":
         digits = load_digits(split)
         x = pictures.fit_pictures(digits.x, image_size)
         return Examples(x, digits.y, class_names=digits.class_names, name=digits.name)
     if is_table:
-        return load_csv(path, split=split, label=label, text=text, memory_limit=memory_limit)
+        columns = {"label": label, "class_names": class_names, "text": text}
+        return load_csv(path, split=split, **columns, memory_limit=memory_limit)
     if path.suffix.lower() == ".txt":
         return load_text(path, documents=documents, split=split, memory_limit=memory_limit)
     if path.suffix.lower() == ".npz":
