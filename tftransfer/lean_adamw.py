@@ -10,11 +10,12 @@ __all__ = ["LeanAdamW"]
 
 @register
 class LeanAdamW(keras.optimizers.AdamW):
-    """Keras's AdamW, whose graph is a third as large: the same updates, sooner at the first step.
+    """Keras's AdamW with a smaller graph: the same updates, sooner at the first step.
 
     `m ← m + (1 - β₁)(g - m)`, `v ← v + (1 - β₂)(g² - v)`, `w ← w - ηλ w - α m / (√v + ε)` with
     `α = η √(1 - β₂ᵗ) / (1 - β₁ᵗ)`. Keras computes η (a whole schedule), α and the powers of β anew for every variable;
-    here they are computed once. Of a masked autoencoder with 180 variables that is a third of the time to trace a step.
+    here they are computed once. The first step of a masked autoencoder with 180 variables ends after 9.5 CPU-seconds,
+    with Keras's after 12.1.
 
     Reference: Loshchilov and Hutter, Decoupled Weight Decay Regularization, 2017, https://arxiv.org/abs/1711.05101
 
