@@ -205,6 +205,20 @@ def test_diagnose_ridge_and_rates_read_texts(run):
     assert len(rates.losses) > 5
 
 
+def test_texts_without_a_known_token(run):
+    backbone = tt.weights.load_backbone(run / "bert.weights.h5")
+    task, (texts, y) = tt.tasks.Classifier(backbone, num_classes=2), corpus(8)
+    assert np.isfinite(task.predict([""] * 8, verbose=0)).all()
+    with pytest.warns(
+        UserWarning, match="32 of the 32 tokens of the data are unknown to the model's tokenizer"
+    ):
+        assert np.isfinite(tt.evaluate(task, (["日本 日本"] * 8, y), verbose=0).metrics["log_loss"])
+    with pytest.raises(ValueError, match="hold no token that the tokenizer knows"):
+        tt.pretrain(tt.objectives.MaskedLM(backbone), [""] * 8, verbose=0)
+    some = tt.finetune(task, (["", *texts[1:]], y), policy=tt.policies.linear_probe(1), verbose=0)
+    assert np.isfinite(some.history["loss"]).all()
+
+
 def test_data_of_another_tokenizer_stop_before_any_step(run):
     other = tt.layers.Tokenization(max_length=12).adapt(["something else"] * 3, vocabulary_size=40, verbose=0)
     backbone = tt.weights.load_backbone(run / "bert.weights.h5")

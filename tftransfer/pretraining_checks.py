@@ -4,6 +4,8 @@ import math
 import numbers
 import warnings
 
+import numpy as np
+
 from tftransfer import data as sources
 from tftransfer import weights
 from tftransfer.checkpoints import check_save_every
@@ -120,6 +122,11 @@ def read_data(objective, data, probe_data, say):
     ids = read[0] if isinstance(read, tuple) else read
     if ids is not data and isinstance(ids, TokenIds):
         known = tokenization_of(backbone)
+        if np.isin(ids, known.special_ids).all():
+            raise ValueError(
+                f"The data hold no token that the tokenizer knows ({known.kind} of {known.vocabulary_size} tokens): "
+                f"the texts are empty, or in another script than those that it was trained on."
+            )
         say(
             f"Texts as {len(ids)} rows of up to {ids.shape[1]} tokens, {ids.lengths.mean():.1f} on average "
             f"({known.kind} of {known.vocabulary_size} tokens, checksum {known.checksum})."

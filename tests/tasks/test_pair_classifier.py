@@ -28,8 +28,8 @@ def test_it_learns_whether_two_letters_are_the_same():
     keras.utils.set_random_seed(0)
     pairs = [(a, b) for a in LETTERS[:6] for b in LETTERS[:6]] + [(a, a) for a in LETTERS[:6]] * 4
     labels = [int(a == b) for a, b in pairs]
-    task = PairClassifier(tiny("bert"), num_classes=2)
-    policy = tt.policies.full(30, learning_rate=0.01)
+    task = PairClassifier(tiny("transformer_text", width=32), num_classes=2)
+    policy = tt.policies.full(40, learning_rate=0.003)
     history = tt.finetune(task, (pairs, labels), policy=policy, batch_size=30, verbose=0).history
     assert history["accuracy"][-1] > 0.85
     assert tt.evaluate(task, (pairs, labels), verbose=0).metrics["accuracy"] > 0.85

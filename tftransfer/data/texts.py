@@ -1,6 +1,7 @@
 """Turning whatever holds texts into the ids that a model reads."""
 
 import os
+import warnings
 
 import numpy as np
 
@@ -27,7 +28,7 @@ def read_texts(data, model, *, rows="truncate", name="the data"):
         name: How messages call the data.
 
     Raises:
-        ValueError: As `layers.to_ids`.
+        ValueError: As `layers.to_ids`. Where most tokens of the texts are unknown to the tokenizer, it warns.
 
     Example:
 
@@ -55,12 +56,32 @@ def read_texts(data, model, *, rows="truncate", name="the data"):
         x = to_ids(x, model, rows=rows, name=name)
         if x is known:
             return data
+        if not _is_numbers(known):
+            _warn_of_unknown(x, tokenization_of(model), name)
         if len(x) != len(_first(known)):  # windows or packed rows: no longer one for each label
             rest = []
     if isinstance(data, Examples):
         y = rest[0] if rest else None
         return Examples(x, y, class_names=data.class_names, name=data.name)
     return (x, *rest) if isinstance(data, tuple) or rest else x
+
+
+def _warn_of_unknown(ids, tokenization, name):
+    """Texts in another language or script than the tokenizer's become rows of one token, and nothing is learned."""
+    ids, unknown = np.asarray(ids), tokenization.unknown_id
+    if unknown in (tokenization.start_id, tokenization.end_id):  # of GPT-2, which knows every byte
+        return
+    count = int((ids == unknown).sum())
+    known = (
+        int((ids != 0).sum()) - count - int(np.isin(ids, (tokenization.start_id, tokenization.end_id)).sum())
+    )
+    if count > known:
+        warnings.warn(
+            f"{count} of the {count + known} tokens of {name} are unknown to the model's tokenizer "
+            f"({tokenization.kind} of {tokenization.vocabulary_size} tokens): are the texts in another language or "
+            f"script than those that it was trained on? Pretrain on such texts, with a tokenizer trained on them.",
+            stacklevel=3,
+        )
 
 
 def _first(x):

@@ -1,5 +1,7 @@
 """Pictures as tokens: cutting into patches and projecting them."""
 
+import math
+
 import keras
 from keras import ops
 
@@ -113,9 +115,9 @@ class PatchEmbedding(Configured, keras.layers.Layer):
                 f"A picture of {h}×{w} pixels does not divide into patches of {p}×{p}. "
                 f"Choose a patch_size that divides both sides, or resize the pictures."
             )
-        self.kernel = self.add_weight(
-            shape=(p, p, c, self.width), initializer="glorot_uniform", name="kernel"
-        )
+        limit = math.sqrt(6 / (p * p * c + self.width))  # Glorot of the matrix that it is, as MAE starts it
+        uniform = keras.initializers.RandomUniform(-limit, limit)
+        self.kernel = self.add_weight(shape=(p, p, c, self.width), initializer=uniform, name="kernel")
         self.bias = self.add_weight(shape=(self.width,), initializer="zeros", name="bias")
 
     def call(self, images):
