@@ -59,10 +59,10 @@ def backbone_of(name, shape):
 
 
 def names():
-    """Every objective for pictures, by what it says itself."""
-    tables = {"SCARF", "VIME"}
-    bases = {"Objective"}
-    return [name for name in tt.objectives.__all__ if name not in tables | bases]
+    """Every objective for pictures."""
+    others = {"Objective", "SCARF", "VIME"}  # of tables
+    others |= {"CausalLM", "MaskedLM", "ReplacedToken", "SentenceContrast", "SpanDenoising"}  # of texts
+    return sorted(set(tt.objectives.__all__) - others)
 
 
 def loaded(root, data):
