@@ -7,7 +7,7 @@ from keras import ops
 
 from tests.objectives.conftest import tiny_backbone
 from tftransfer import backbones
-from tftransfer.objectives import Autoencoder
+from tftransfer.objectives import Autoencoder, VariationalAutoencoder
 from tftransfer.objectives.autoencoder import reconstruction_error
 
 pytestmark = pytest.mark.compute
@@ -23,6 +23,18 @@ def test_error_equals_numpy():
 def test_reconstructions_have_the_examples_shape(kind, decoder):
     outputs = Autoencoder(tiny_backbone(kind), decoder=decoder)(np.ones((2, 8, 8, 1), "float32"))
     assert tuple(outputs["reconstruction"].shape) == (2, 8, 8, 1)
+
+
+@pytest.mark.parametrize("cls", [Autoencoder, VariationalAutoencoder])
+@pytest.mark.parametrize(("pooling", "width"), [("mean", 8), ("max", 8), ("flatten", 32)])
+def test_may_read_one_vector_an_example(cls, pooling, width):
+    objective = cls(tiny_backbone("cnn"), pooling=pooling)
+    first = objective.decoder_model if cls is Autoencoder else objective.posterior
+    assert first.weights[0].shape[0] == width
+    made = objective(np.ones((2, 8, 8, 1), "float32"))["reconstruction" if cls is Autoencoder else "location"]
+    assert tuple(made.shape) == (2, 8, 8, 1)
+    again = cls.from_config(objective.get_config())
+    assert again.pooling == pooling
 
 
 @pytest.mark.parametrize("shape", [(28, 28, 1), (30, 20, 3)])
@@ -64,6 +76,8 @@ def test_takes_a_decoder_of_the_users():
     wrong = keras.Sequential([keras.Input((2, 2, 8)), keras.layers.Flatten()])
     with pytest.raises(ValueError, match="gives examples of shape"):
         Autoencoder(tiny_backbone("cnn"), decoder=wrong)
+    with pytest.raises(ValueError, match="Cannot pool"):
+        Autoencoder(tiny_backbone("cnn"), pooling="first")
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import keras
 from keras import ops
 
 from tftransfer import placement
-from tftransfer.layers import example_decoder, greatest_pixel, register
+from tftransfer.layers import example_decoder, example_generator, greatest_pixel, pool, register
 from tftransfer.objectives.objective import Objective
 
 
@@ -34,7 +34,8 @@ class Autoencoder(Objective):
     Differs from them in: all layers are trained at once, not greedily one after another.
 
     Small data, one GPU: `noise_kind="masking"` with `noise` of 0.1, 0.25 or 0.4, of which each was best for some of the
-    paper's small data sets; nothing here depends on the size of a batch.
+    paper's small data sets; nothing here depends on the size of a batch. Behind a feature map, `pooling="mean"`: what
+    heads and probes read must then hold the example, not each place its own part of it.
 
     Args:
         backbone: any built `keras.Model`.
@@ -42,8 +43,10 @@ class Autoencoder(Objective):
             values set to zero, by `noise_kind`. For a backbone that rescales pixels by itself the deviation is that of
             pixels in [0, 1] all the same, and so is the loss.
         noise_kind: `"gaussian"` or `"masking"`.
-        decoder: `"auto"` (convolutional behind a feature map, dense otherwise), `"dense"`, `"convolutional"`, or a
-            `keras.Model` of your own from features to examples.
+        pooling: None: the decoder reads the features as they are, which reconstructs sharply; `"mean"`, `"max"` or
+            `"flatten"`: it reads one vector an example.
+        decoder: `"auto"` (convolutional behind a feature map or from a pooled vector to a picture, dense otherwise),
+            `"dense"`, `"convolutional"`, or a `keras.Model` of your own from what it reads to examples.
         seed: seed of the noise.
 
     Input: a batch of examples, or `{"corrupted": …, "target": …}` made beforehand.
@@ -60,7 +63,17 @@ class Autoencoder(Objective):
     >>> history = objective.fit(keras.random.uniform((16, 8)), verbose=0)
     """
 
-    def __init__(self, backbone, *, noise=0.0, noise_kind="gaussian", decoder="auto", seed=0, **kwargs):
+    def __init__(
+        self,
+        backbone,
+        *,
+        noise=0.0,
+        noise_kind="gaussian",
+        pooling=None,
+        decoder="auto",
+        seed=0,
+        **kwargs,
+    ):
         if noise_kind not in ("gaussian", "masking"):
             raise ValueError(f'noise_kind is "gaussian" or "masking"; received {noise_kind!r}.')
         if not noise >= 0 or (noise_kind == "masking" and noise >= 1):
@@ -73,8 +86,15 @@ class Autoencoder(Objective):
         self.seed = seed
         self.random = keras.random.SeedGenerator(seed)
         self.greatest = greatest_pixel(backbone)
+        self.pooling = pooling
         self.decoder = decoder
-        self.decoder_model = example_decoder(decoder, backbone.output_shape[1:], backbone.input_shape[1:])
+        features, examples = backbone.output_shape, backbone.input_shape[1:]
+        if pooling is None:
+            self.pool, self.decoder_model = None, example_decoder(decoder, features[1:], examples)
+        else:
+            self.pool = pool(features, kind=pooling)
+            width = self.pool.compute_output_shape(features)[-1]
+            self.decoder_model = example_generator(decoder, width, examples)
 
     def call(self, inputs, training=None):
         if isinstance(inputs, dict):
@@ -82,6 +102,8 @@ class Autoencoder(Objective):
         else:
             corrupted, target = self._corrupt(inputs), inputs
         features = self.backbone(corrupted, training=training)
+        if self.pool is not None:
+            features = self.pool(features)
         values = ops.cast(self.decoder_model(features, training=training), "float32")
         return {"reconstruction": self.greatest * values, "target": target}
 

@@ -74,7 +74,7 @@ class VariationalAutoencoder(Objective):
     Differs from them in: pixels follow a discretised logistic distribution with one learned scale.
 
     Small data, one GPU: `warmup_steps` of a tenth of the run, as in the paper of the warm-up (200 of 2,000 epochs);
-    nothing here depends on the size of a batch.
+    nothing here depends on the size of a batch. For features to probe, `pooling="mean"` behind a feature map.
 
     Args:
         backbone: any built `keras.Model` over examples with values in [0, 1].
@@ -82,6 +82,8 @@ class VariationalAutoencoder(Objective):
         beta: β, weight of the divergence; above 1 for disentangled codes, below for sharper reconstructions.
         warmup_steps: training steps until the divergence has its full weight; a remedy for codes that say nothing.
         levels: number of values that a pixel may have, for the likelihood.
+        pooling: what the code is made from: `"flatten"`, all features, or their `"mean"` or `"max"`, which is what
+            heads and probes read.
         decoder: `"auto"`, `"dense"`, `"convolutional"`, or a `keras.Model` of your own from codes
             `(batch, latent_width)` to examples.
         seed: seed of the codes that are drawn.
@@ -116,6 +118,7 @@ class VariationalAutoencoder(Objective):
         beta=1.0,
         warmup_steps=0,
         levels=256,
+        pooling="flatten",
         decoder="auto",
         seed=0,
         **kwargs,
@@ -131,10 +134,11 @@ class VariationalAutoencoder(Objective):
         self.beta = beta
         self.warmup_steps = warmup_steps
         self.levels = levels
+        self.pooling = pooling
         self.decoder = decoder
         self.seed = seed
         self.random = keras.random.SeedGenerator(seed)
-        self.pool = pool(backbone.output_shape, kind="flatten")
+        self.pool = pool(backbone.output_shape, kind=pooling)
         embedding = self.pool.compute_output_shape(backbone.output_shape)[-1]
         self.posterior = keras.layers.Dense(2 * latent_width, name="posterior")
         self.posterior.build((None, embedding))
