@@ -4,7 +4,7 @@
 
 A small ResNet, or a small ViT where the objective hides tokens, is pretrained without labels for a fixed budget of CPU
 seconds; its frozen features are probed (k nearest neighbours; ridge regression) with all labels, and it is fine-tuned
-on few, against the same architecture from scratch at the best of four rates on development examples, at least as many
+on few, against the same architecture from scratch at the best of five rates on development examples, at least as many
 steps. `random` and `supervised` (all labels, the same budget) are the ends between which the objectives stand.
 Test examples are scored once, at the end. Every run is a `.json` of its own, so that the table, `objectives.md`, can be
 filled run by run; a run whose file is there is not repeated.
@@ -25,11 +25,16 @@ from tftransfer.evaluation.probes import embed, knn_accuracy, ridge_accuracy
 
 P = tt.policies
 BUDGETS = (1, 5, 10, 50)  # labels per class
-RATES = (1e-3, 3e-3, 1e-2, 3e-2)  # of scratch
+RATES = (1e-3, 3e-3, 1e-2, 3e-2, 1e-1)  # of scratch
 PROBED, DEVELOPMENT = 10_000, 2000
 TOKENS = ("MaskedAutoencoder", "IJEPA", "NextPatchPrediction")  # need an embedder and a trunk
 VIEWS = {"fashion_mnist": {"crop_scale": (0.3, 1.0)}, "cifar10_jpg": {"crop_scale": (0.2, 1.0)}}
-SETTINGS = {"SimCLR": {"temperature": 0.5}, "MoCo": {"temperature": 0.3}}  # of small pictures and batches
+SETTINGS = {  # of small pictures and batches, and for features that are probed
+    "SimCLR": {"temperature": 0.5},
+    "MoCo": {"temperature": 0.3},
+    "Autoencoder": {"noise": 0.3, "pooling": "mean"},
+    "VariationalAutoencoder": {"pooling": "mean"},
+}
 
 
 def small_resnet(shape, widths=(16, 32, 64)):
