@@ -19,7 +19,7 @@ TEXTS = ("bert", "gpt", "gru", "lstm", "transformer_text")
 
 # A chain of sixteen bottleneck blocks is the same code as resnet18's, and slow to build, trace and compile.
 SLOW = [backbones.resnet50]
-TRAINED = [pytest.param(b, marks=pytest.mark.slow if b in SLOW else (), id=b.__name__) for b in BUILDERS]
+TRAINED = [pytest.param(b, marks=pytest.mark.thorough if b in SLOW else (), id=b.__name__) for b in BUILDERS]
 
 every_builder = pytest.mark.parametrize("build", BUILDERS, ids=backbones.__all__)
 

@@ -46,7 +46,10 @@ CASES = {
 
 
 @pytest.mark.compute
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize(
+    "name",
+    [n if "short" in n else pytest.param(n, marks=pytest.mark.thorough) for n in CASES],
+)
 def test_equals_one_big_batch(name):
     count, size, every = CASES[name]
     data = table(count)

@@ -47,7 +47,9 @@ def same(one, other, **tolerance):
         np.testing.assert_allclose(values, other[1][name], rtol=1e-5, atol=1e-6, err_msg=name)
 
 
-@pytest.mark.parametrize("policy", [PROBE, TOP], ids=["probe", "top"])
+@pytest.mark.parametrize(
+    "policy", [pytest.param(PROBE, marks=pytest.mark.thorough), TOP], ids=["probe", "top"]
+)
 def test_from_disk_the_same_weights_bit_for_bit(data, validation, policy, monkeypatch):
     monkeypatch.setattr(shards, "SHARD_BYTES", 500)
     monkeypatch.setattr(streams, "CHUNK", 200)  # several parts an epoch
@@ -60,6 +62,7 @@ def test_from_disk_the_same_weights_bit_for_bit(data, validation, policy, monkey
         np.testing.assert_allclose(one, other, atol=1e-3)
 
 
+@pytest.mark.thorough
 def test_gradual_unfreezing_from_disk(data, validation):
     make = lambda kind: lambda: kind(residual(), num_classes=3)  # noqa: E731
     policy = gradual(3, epochs=1, learning_rate=1e-3)
@@ -212,8 +215,16 @@ class Shift(keras.layers.Layer):
         return x * keras.random.uniform((keras.ops.shape(x)[0], 1, 1, 1), seed=self.seeds)
 
 
-@pytest.mark.parametrize("where", ["memory", "disk"])
-@pytest.mark.parametrize("stage", [PROBE, TOP], ids=["probe", "top"])
+@pytest.mark.parametrize(
+    ("where", "stage"),
+    [
+        ("memory", PROBE),
+        ("disk", TOP),
+        pytest.param("memory", TOP, marks=pytest.mark.thorough),
+        pytest.param("disk", PROBE, marks=pytest.mark.thorough),
+    ],
+    ids=["memory-probe", "disk-top", "memory-top", "disk-probe"],
+)
 def test_draws_take_turns(data, validation, where, stage, monkeypatch, counted):
     """Training on K draws is training, epoch by epoch, on examples that were augmented beforehand."""
     shift, seen = Shift(), []

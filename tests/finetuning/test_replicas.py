@@ -67,7 +67,10 @@ def test_two_replicas_give_the_weights_of_one_device(name, data):
     np.testing.assert_allclose(first.history["val_loss"], second.history["val_loss"], atol=1e-4)
 
 
-@pytest.mark.parametrize("name", EVERY)
+@pytest.mark.parametrize(
+    "name",
+    [n if n in ("layer_decay", "lora") else pytest.param(n, marks=pytest.mark.thorough) for n in POLICIES],
+)
 def test_xla_compiles_every_stage(name, data, monkeypatch):
     """The only stand-in for a TPU to be had on a CPU."""
     monkeypatch.setattr(tt.placement, "jit_compile", lambda *_, **__: True)

@@ -121,7 +121,7 @@ def test_a_head_without_a_closed_form_is_refused_before_any_step(data):
 
 
 @pytest.mark.compute
-@pytest.mark.parametrize("stage", ["probe", "gradual"])
+@pytest.mark.parametrize("stage", ["probe", pytest.param("gradual", marks=pytest.mark.thorough)])
 def test_an_optimizer_with_use_ema_is_enough(make_task, stage):
     """Validation, the best epoch and the end are of the average, also on cached features."""
     data, validation = pictures(48), pictures(30, seed=1)

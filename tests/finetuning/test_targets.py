@@ -44,7 +44,14 @@ def probed(task, data, **options):
     return [np.array(w) for w in task.head.get_weights()]
 
 
-@pytest.mark.parametrize("kind", [pytest.param("numbers", marks=pytest.mark.compute), "rows", "binary"])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        pytest.param("numbers", marks=pytest.mark.compute),
+        pytest.param("rows", marks=pytest.mark.thorough),
+        "binary",
+    ],
+)
 def test_class_weights_and_smoothing_are_kerass_on_every_path(kind):
     x, y = uneven()
     classes = 1 if kind == "binary" else 3
@@ -107,7 +114,9 @@ def test_rare_classes_are_found():
 MIX = {"alpha": 0.8, "seed": 3}
 
 
-@pytest.mark.parametrize("labels", ["numbers", "rows", "binary", "several", "values"])
+@pytest.mark.parametrize(
+    "labels", ["numbers", pytest.param("rows", marks=pytest.mark.thorough), "binary", "several", "values"]
+)
 def test_mixing_serves_every_kind_of_label(labels, capsys):
     x, y = pictures(30)
     validation = pictures(15, seed=1)

@@ -118,7 +118,15 @@ def test_config_and_keras_file_round_trip(cls, tmp_path):
     np.testing.assert_allclose(a, b, atol=1e-6)
 
 
-@every
+COUNTING = {"BYOL", "MoCo", "DINO", "IJEPA", "VariationalAutoencoder"}  # teachers, schedules inside the step
+counting_first = pytest.mark.parametrize(
+    "cls",
+    [c if c.__name__ in COUNTING else pytest.param(c, marks=pytest.mark.thorough) for c in ALL],
+    ids=lambda cls: cls.__name__,
+)
+
+
+@counting_first
 def test_steps_per_execution_makes_no_difference(cls):
     objective = make(cls)
     train(objective, steps_per_execution=4)

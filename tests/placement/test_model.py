@@ -217,6 +217,7 @@ def test_one_device_and_jax(examples):
 
 
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="tf.function is TensorFlow's")
+@pytest.mark.thorough
 def test_models_made_in_a_row_are_not_taken_for_one_that_is_traced_again_and_again(caplog):
     x, y = np.zeros((4, 3), "float32"), np.zeros((4, 4), "float32")
     for _ in range(8):

@@ -99,6 +99,18 @@ def test_runs_of_two_workers_equal_one_process_and_stand_kills(tmp_path, kind):
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="fork and kill -9 are POSIX")
-def test_what_is_wrong_with_one_worker_is_said_by_all(tmp_path):
-    said = run_script("worker_faults.py", tmp_path, limit_s=2 * LIMIT_S)
-    assert "saved and ended with status 143" in said and "one worker killed" in said
+@pytest.mark.parametrize(
+    ("faults", "words"),
+    [
+        (("data", "killed"), ("data: ", "one worker killed")),
+        pytest.param(
+            ("settings", "unwritable", "asked_to_end"),
+            ("settings: ", "write: ", "saved and ended with status 143"),
+            marks=pytest.mark.thorough,
+        ),
+    ],
+    ids=["quick", "more"],
+)
+def test_what_is_wrong_with_one_worker_is_said_by_all(tmp_path, faults, words):
+    said = run_script("worker_faults.py", tmp_path, *faults, limit_s=2 * LIMIT_S)
+    assert all(word in said for word in words), said

@@ -1,4 +1,4 @@
-"""Run by itself: `worker_faults.py FOLDER`. What two workers say and do when one of them lacks something or leaves."""
+"""Run by itself: `worker_faults.py FOLDER FAULT…`. What two workers say when one of them lacks something or leaves."""
 
 import os
 import signal
@@ -44,19 +44,27 @@ def both_say(folder, vary, *words, seconds=120):
     print(f"{folder.name}: {took:.0f} s: {said.strip().splitlines()[-1][:300]}", flush=True)
 
 
-def main(folder):
+def data(folder):
     x = examples()[0]
     other = x.copy()
     other[3] += 1e-3
     both_say(folder / "data", lambda i: {"x": other if i else x}, "differ in the data", "worker 1 (127.0.0.1")
+
+
+def settings(folder):
     both_say(
         folder / "settings", lambda i: {"epochs": 3 + i}, "differ in the settings", "worker 1 (127.0.0.1"
     )
+
+
+def unwritable(folder):
     (folder / "file").write_text("in the way")
     blocked = {"save_to": folder / "file" / "run.weights.h5"}
     both_say(folder / "write", lambda i: blocked, "Cannot write")
     assert "worker 0 (the chief" in (folder / "write" / "1.log").read_text()
 
+
+def asked_to_end(folder):
     undisturbed, called = folder / "undisturbed", folder / "called"
     assert end(start("pretrain", undisturbed)) == [0, 0], logs(undisturbed)
     signals = {1: {"callbacks": [Slow(), After(3, signal.SIGTERM)]}, 0: {"callbacks": [Slow()]}}
@@ -74,6 +82,8 @@ def main(folder):
         flush=True,
     )
 
+
+def killed(folder):
     lost = {1: {"callbacks": [After(3, signal.SIGKILL)]}, 0: {}}
     began = time.monotonic()
     children = start("pretrain", folder / "lost", vary=lost.get)
@@ -87,4 +97,5 @@ def main(folder):
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    for fault in sys.argv[2:]:
+        globals()[fault](Path(sys.argv[1]))
