@@ -1,4 +1,4 @@
-"""BatchNormalization by the fused kernel: Keras's numbers, gradients and moving statistics."""
+"""Normalization by few kernels: Keras's numbers, gradients and moving statistics."""
 
 import copy
 
@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from tftransfer import placement
-from tftransfer.placement import fuse_batch_normalization
+from tftransfer.placement import fuse_batch_normalization, fuse_layer_normalization, kernels
 
 pytestmark = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="the kernel is TensorFlow's")
 x = np.random.default_rng(0).normal(2.0, 3.0, (8, 5, 5, 4)).astype("float32")
@@ -88,3 +88,46 @@ def test_a_fit_fuses_and_the_file_is_plain_keras(tmp_path):
     twin = copy.deepcopy(mine.body.get_layer("norm"))
     twin(x, training=True)
     assert not np.allclose(twin.moving_mean, mine.body.get_layer("norm").moving_mean)
+
+
+wide = np.random.default_rng(1).normal(1.0, 2.0, (64, 64, 64)).astype("float32")  # 262,144 values
+
+
+def layer_norm(**settings):
+    made = keras.layers.LayerNormalization(**settings)
+    made.build(wide.shape)
+    for i, variable in enumerate(made.weights):
+        variable.assign(np.random.default_rng(i).random(variable.shape) + 0.5)
+    return made
+
+
+def in_a_graph(made):
+    import tensorflow as tf
+
+    @tf.function
+    def run(given):
+        with tf.GradientTape() as tape:
+            tape.watch(given)
+            y = made(given)
+            loss = tf.reduce_mean(tf.sin(y))
+        return [y, *tape.gradient(loss, [given, made.gamma.value, made.beta.value])]
+
+    return run(tf.constant(wide))
+
+
+@pytest.mark.parametrize("epsilon", [1e-3, 1e-12])
+def test_layer_normalization_is_that_of_keras(epsilon, monkeypatch):
+    compiled, stock_compiled = [], kernels._compiled
+    monkeypatch.setattr(kernels, "_compiled", lambda f: compiled.append(f.__name__) or stock_compiled(f))
+    stock, fused = layer_norm(epsilon=epsilon), layer_norm(epsilon=epsilon)
+    fuse_layer_normalization(keras.Sequential([keras.Input(wide.shape[1:]), fused]))
+    for a, b in zip(in_a_graph(stock), in_a_graph(fused), strict=True):
+        np.testing.assert_allclose(np.asarray(a), np.asarray(b), rtol=2e-5, atol=2e-6)
+    assert compiled == ["forth", "back"]
+
+
+@pytest.mark.parametrize("settings", [{"scale": False}, {"center": False}, {"axis": 1}])
+def test_other_layer_normalization_stays_keras(settings):
+    made = keras.layers.LayerNormalization(**settings)
+    fuse_layer_normalization(keras.Sequential([keras.Input((4, 8)), made]))
+    assert "call" not in vars(made)

