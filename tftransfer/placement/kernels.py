@@ -34,7 +34,11 @@ def one_kernel(function):
 
     @functools.wraps(function)
     def call(*tensors):
-        return (_compiled(function) if pays(*tensors) else function)(*tensors)
+        if not pays(*tensors):
+            return function(*tensors)
+        import tensorflow as tf
+
+        return _compiled(function)(*map(tf.convert_to_tensor, tensors))  # variables too
 
     return call
 
