@@ -1,6 +1,7 @@
 """How fast texts are, beside Hugging Face `transformers` on PyTorch: both on one machine, in turns.
 
     python benchmarks/beside_transformers.py [masked_lm classify generate generate_8] --peer-python PYTHON [--turns 5]
+    python benchmarks/beside_transformers.py texts --peer-python PYTHON --data FOLDER
     python benchmarks/beside_transformers.py padding tokenizing --data FOLDER
 
 `PYTHON` is the interpreter of an environment that has torch and transformers (`transformers_peer.py` runs in it).
@@ -8,6 +9,8 @@
 masked_lm   pretraining: 4 layers of 256, 128 tokens, 8,000 words, batches of 32, masks drawn in the step, AdamW. The
             peer is `BertForMaskedLM` as shipped, and the same with its output layer at the hidden places alone.
 classify    fine-tuning of the same model with 5 classes, every weight trained: `BertForSequenceClassification`.
+texts       the same fine-tuning on 4,096 sentences of SST-2, 3 to 60 tokens each, epoch by epoch: the peer as `Trainer`
+            does it, in random batches padded to their longest text.
 generate    256 tokens from a prompt of 16 by a GPT-2 of the same size, drawn from the 50 likeliest; one text at a time
             (generate) and eight (generate_8): `GPT2LMHeadModel.generate`, both with a key-value cache.
 padding     the share of a batch that is padding, of real texts, batched as `pretrain` and `finetune` do.
@@ -19,6 +22,7 @@ A figure is the quotient of the peer's and our time within a turn: median, lowes
 import argparse
 import json
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -27,17 +31,18 @@ from turns import answer_turns, epochs_in_turn, said, say_ratios, take_turns
 PEER = Path(__file__).with_name("transformers_peer.py")
 WORDS, LENGTH, BATCH, WIDTH, DEPTH, HEADS = 8000, 128, 32, 256, 4, 4
 STEPS, NEW, PROMPT = 8, 256, 16
-BARS = {"masked_lm": 1.5, "classify": 1.3, "generate": 1.3, "generate_8": 1.3}
+BARS = {"masked_lm": 1.5, "classify": 1.3, "texts": 1.3, "generate": 1.3, "generate_8": 1.3}
 PEERS = {  # of each work, the ways in which the peer does it
     "masked_lm": ("as shipped", "head at hidden places"),
     "classify": ("as shipped",),
+    "texts": ("as shipped",),
     "generate": ("as shipped",),
     "generate_8": ("as shipped",),
 }
 
 
-def our_side(work):
-    """Our side of the turns."""
+def our_side(work, path):
+    """Our side of the turns; `path` holds the ids of `texts`."""
     import keras
     import numpy as np
 
@@ -48,11 +53,13 @@ def our_side(work):
     sizes = {"vocabulary_size": WORDS, "width": WIDTH, "depth": DEPTH, "num_heads": HEADS}
     draw = np.random.default_rng(0)
     ids = draw.integers(1, WORDS - 1, (BATCH * STEPS, LENGTH), dtype="int32")
-    clock = epochs_in_turn(begun, STEPS)
+    if work == "texts":
+        ids = tt.layers.TokenIds(np.load(path))
+    clock = epochs_in_turn(begun, -(-len(ids) // BATCH))
     if work == "masked_lm":
         objective = tt.objectives.MaskedLM(tt.backbones.bert((LENGTH,), **sizes), mask_id=WORDS - 1)
         tt.pretrain(objective, ids, epochs=10**6, batch_size=BATCH, callbacks=[clock], verbose=0)
-    elif work == "classify":
+    elif work in ("classify", "texts"):
         task = tt.tasks.Classifier(tt.backbones.bert((LENGTH,), **sizes), num_classes=5)
         policy = tt.policies.full(10**6)
         data = ids, draw.integers(0, 5, len(ids))
@@ -70,6 +77,18 @@ def our_side(work):
         write()
         said(first_step_cpu=time.process_time() - begun)
         answer_turns(write, rows * NEW)
+
+
+def encoded(root, path, count=4096):
+    """Saves the ids of real sentences, for both sides."""
+    import numpy as np
+    import text as bench
+
+    import tftransfer as tt
+
+    texts = bench.sst2(root)[0].x.tolist()[:count]
+    tokenization = tt.layers.Tokenization(max_length=LENGTH).adapt(texts, vocabulary_size=WORDS, verbose=0)
+    np.save(path, np.asarray(tokenization.encode(texts)))
 
 
 def padding(root):
@@ -137,10 +156,10 @@ def main():
     parser.add_argument("--data", help="folder of the original data sets, for padding and tokenizing")
     parser.add_argument("--turns", type=int, default=5)
     parser.add_argument("--json", type=Path)
-    parser.add_argument("--ours", help=argparse.SUPPRESS)
+    parser.add_argument("--ours", nargs=2, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.ours:
-        our_side(options.ours)
+        our_side(*options.ours)
         return
     found = {}
     for work in options.what:
@@ -151,10 +170,15 @@ def main():
             continue
         if not options.peer_python:
             parser.error("--peer-python names the interpreter of an environment with torch and transformers")
-        sides = {"tftransfer": [sys.executable, __file__, "--ours", work]}
+        path = Path(tempfile.mkdtemp(), "ids.npy")
+        if work == "texts":
+            import real_data
+
+            encoded(real_data.folder(options.data), path)
+        sides = {"tftransfer": [sys.executable, __file__, "--ours", work, path]}
         sizes = [WORDS, LENGTH, BATCH, WIDTH, DEPTH, HEADS, STEPS, NEW, PROMPT]
         for way in PEERS[work]:
-            sides[f"transformers, {way}"] = [options.peer_python, PEER, work, way, *sizes]
+            sides[f"transformers, {way}"] = [options.peer_python, PEER, work, way, path, *sizes]
         first, turns = take_turns(sides, options.turns)
         found[work] = {"turns": turns, "first": first, "bar": BARS[work]}
         say_ratios(work, "tftransfer", turns, BARS[work])

@@ -4,6 +4,7 @@ import json
 import sys
 import time
 
+import numpy as np
 import torch
 import transformers
 
@@ -12,13 +13,13 @@ def said(**figures):
     print("said " + json.dumps(figures), flush=True)
 
 
-def main(work, way, words, length, batch, width, depth, heads, steps, new, prompt):
+def main(work, way, path, words, length, batch, width, depth, heads, steps, new, prompt):
     torch.manual_seed(0)
     begun = time.process_time()
     if work.startswith("generate"):
         run, count = writer(8 if work.endswith("_8") else 1, words, width, depth, heads, new, prompt)
     else:
-        run, count = trainer(work, way, words, length, batch, width, depth, heads, steps)
+        run, count = trainer(work, way, path, words, length, batch, width, depth, heads, steps)
     run(1)
     said(first_step_cpu=time.process_time() - begun)
     run(1)
@@ -49,7 +50,7 @@ def writer(rows, words, width, depth, heads, new, prompt):
     return run, rows * new
 
 
-def trainer(work, way, words, length, batch, width, depth, heads, steps):
+def trainer(work, way, path, words, length, batch, width, depth, heads, steps):
     config = transformers.BertConfig(
         vocab_size=words, hidden_size=width, num_hidden_layers=depth, num_attention_heads=heads,
         intermediate_size=4 * width, max_position_embeddings=length, hidden_dropout_prob=0.0,
@@ -61,6 +62,7 @@ def trainer(work, way, words, length, batch, width, depth, heads, steps):
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4)
     ids = torch.randint(1, words - 1, (steps, batch, length))
     classes = torch.randint(0, 5, (steps, batch))
+    order = None
 
     def loss_of(i):
         if not masked:
@@ -75,7 +77,20 @@ def trainer(work, way, words, length, batch, width, depth, heads, steps):
         features = model.bert(input_ids=read).last_hidden_state[hidden]
         return torch.nn.functional.cross_entropy(model.cls(features), ids[i][hidden])
 
+    if work == "texts":
+        texts = torch.from_numpy(np.load(path)).long()
+        some = torch.randint(0, 5, (len(texts),))
+        steps = -(-len(texts) // batch)
+
+        def loss_of(i):  # as Trainer does: random batches, padded to the longest of each
+            rows = order[i * batch : (i + 1) * batch]
+            longest = int((texts[rows] != 0).sum(1).max())
+            read = texts[rows, :longest]
+            return model(input_ids=read, attention_mask=(read != 0).long(), labels=some[rows]).loss
+
     def run(count):
+        nonlocal order
+        order = torch.randperm(len(texts)) if work == "texts" else None
         for i in range(count or steps):
             loss = loss_of(i)
             optimizer.zero_grad(set_to_none=True)
@@ -86,4 +101,4 @@ def trainer(work, way, words, length, batch, width, depth, heads, steps):
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], *map(int, sys.argv[3:]))
+    main(*sys.argv[1:4], *map(int, sys.argv[4:]))

@@ -33,7 +33,7 @@ def test_eager_calls_and_other_backends_get_the_function_as_it_is(compiled):
 
 
 @tensorflow_only
-@pytest.mark.parametrize("kind", ["wide", "small", "open", "half", "replicas"])
+@pytest.mark.parametrize("kind", ["wide", "open batch", "small", "open", "half", "replicas"])
 def test_compiles_where_it_pays(kind, compiled):
     import tensorflow as tf
 
@@ -43,13 +43,14 @@ def test_compiles_where_it_pays(kind, compiled):
 
     x = WIDE[:1] if kind == "small" else WIDE
     dtype = "float16" if kind == "half" else "float32"
-    shape = (None, *x.shape[1:]) if kind == "open" else x.shape
+    shape = {"open": (64, None, 128), "open batch": (None, 128, 128)}.get(kind, x.shape)
+    x = x.reshape(16, 128, 128) if kind == "open batch" else x
     graph = tf.function(curve, input_signature=[tf.TensorSpec(shape, dtype)])
     strategy = placement.strategy("mirrored" if kind == "replicas" else "cpu", verbose=False)
     with strategy.scope():
         found = graph(tf.constant(x, dtype))
     np.testing.assert_allclose(found, np.exp(-(x**2)) + x, rtol=1e-5, atol=2e-3 if kind == "half" else 1e-6)
-    assert compiled == (["curve"] if kind == "wide" else [])
+    assert compiled == (["curve"] if kind in ("wide", "open batch") else [])
 
 
 @tensorflow_only

@@ -116,7 +116,7 @@ def _layer_norm(epsilon):
 
     def over_rows(x):  # as a product: XLA sums columns slowly on a CPU
         x = ops.reshape(x, (-1, x.shape[-1]))
-        return ops.matmul(ops.ones((1, x.shape[0]), x.dtype), x)[0]
+        return ops.matmul(ops.ones((1, ops.shape(x)[0]), x.dtype), x)[0]
 
     @one_kernel
     def forth(x, gamma, beta):
