@@ -28,6 +28,7 @@ BUDGETS = (1, 5, 10, 50)  # labels per class
 RATES = (1e-3, 3e-3, 1e-2, 3e-2, 1e-1)  # of scratch
 PROBED, DEVELOPMENT = 10_000, 2000
 TOKENS = ("MaskedAutoencoder", "IJEPA", "NextPatchPrediction")  # need an embedder and a trunk
+TOKEN_BATCH = 64  # they learn nothing in few steps, and lose nothing in small batches
 VIEWS = {"fashion_mnist": {"crop_scale": (0.3, 1.0)}, "cifar10_jpg": {"crop_scale": (0.2, 1.0)}}
 SETTINGS = {  # of small pictures and batches, and for features that are probed
     "SimCLR": {"temperature": 0.5},
@@ -94,7 +95,7 @@ def pretrain(name, data, pictures, path, options, seed):
     for trial in (True, False):
         keras.utils.set_random_seed(seed)
         objective = objective_of(name, backbone_of(name, pictures.shape[1:]), data)
-        batch = options.batch_size
+        batch = min(options.batch_size, TOKEN_BATCH) if name in TOKENS else options.batch_size
         if trial:
             tt.pretrain(objective, pictures[: 4 * batch], epochs=1, batch_size=batch, verbose=0)  # traces
             begun = time.process_time()

@@ -37,21 +37,21 @@ def attention(length=4):
     ],
 )
 def test_rule_on_a_cpu(build, steps, expected, reason, monkeypatch):
-    monkeypatch.setattr(compilation, "_own_convolutions_are_fast", lambda: False)
+    monkeypatch.setattr(compilation, "_own_kernels_are_fast", lambda: False)
     decision, why = placement.explain_jit_compile(build(), steps=steps)
     assert decision is expected and reason in why
 
 
 @ON_TENSORFLOW
-def test_processors_with_fast_convolutions(monkeypatch):
-    monkeypatch.setattr(compilation, "_own_convolutions_are_fast", lambda: True)
+def test_processors_with_fast_kernels_of_their_own(monkeypatch):
+    monkeypatch.setattr(compilation, "_own_kernels_are_fast", lambda: True)
     assert placement.jit_compile(convolutions(8)) is False
-    assert placement.jit_compile(attention()) is True
+    assert placement.jit_compile(attention()) is False
 
 
 @ON_TENSORFLOW
 def test_frozen_layers_do_not_count(monkeypatch):
-    monkeypatch.setattr(compilation, "_own_convolutions_are_fast", lambda: False)
+    monkeypatch.setattr(compilation, "_own_kernels_are_fast", lambda: False)
     model = convolutions(9)
     for layer in model.layers[:3]:
         layer.trainable = False
