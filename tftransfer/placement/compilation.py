@@ -21,8 +21,9 @@ def jit_compile(model, *, steps=None, verbose=False):
     Measured on two shared cores, CPU milliseconds a step without and with it (Keras 3.15.1, TensorFlow 2.21, batches
     of 64 unless said). With AVX-512: three convolutions with max-pooling 29 and 58; ResNet-18 on 32 pixels 1330 and
     1950, in batches of 16 375 and 425; a masked autoencoder of 6 blocks, width 192, batches of 128, 626 to 674 and 626
-    to 664 (`one_kernel` does for both what XLA is good at), its first step 5 CPU-seconds later. With AVX2 alone ResNet-18 had been 1.5 to 1.6 times faster with it. Texts of 16 lengths, each
-    compiled for itself (BERT of 2 blocks, width 64): 25 and 18 a step, 62 CPU-seconds later.
+    to 664 (`one_kernel` does for both what XLA is good at), its first step 5 CPU-seconds later. With AVX2 alone
+    ResNet-18 had been 1.5 to 1.6 times faster with it. Texts of 16 lengths, each compiled for itself (BERT of 2 blocks,
+    width 64): 25 and 18 a step, 62 CPU-seconds later.
 
     Args:
         model: the model to be trained, its layers frozen as they will be.
