@@ -107,7 +107,7 @@ def padding(root):
         ids = tokenization.encode(texts)
         batches = tt.data.batches(ids, batch_size=BATCH, shuffle=True, drop_remainder=True, labels=False)
         held, padded = 0, 0
-        for (batch,) in batches:
+        for batch in batches:
             batch = batch.numpy()
             held, padded = held + batch.size, padded + int((batch == 0).sum())
         found[name] = padded / held
