@@ -47,7 +47,7 @@ def test_compiles_where_it_pays(kind, compiled):
     x = x.reshape(16, 128, 128) if kind == "open batch" else x
     graph = tf.function(curve, input_signature=[tf.TensorSpec(shape, dtype)])
     strategy = placement.strategy("mirrored" if kind == "replicas" else "cpu", verbose=False)
-    with strategy.scope():
+    with strategy.scope(), kernels.in_a_training_step():
         found = graph(tf.constant(x, dtype))
     np.testing.assert_allclose(found, np.exp(-(x**2)) + x, rtol=1e-5, atol=2e-3 if kind == "half" else 1e-6)
     assert compiled == (["curve"] if kind in ("wide", "open batch") else [])
@@ -67,8 +67,35 @@ def test_gelu_and_its_gradient(compiled, outer):
                 loss = tf.reduce_sum(tf.sin(y))
             return y, tape.gradient(loss, x)
 
-        return run(tf.constant(WIDE))
+        with kernels.in_a_training_step():
+            return run(tf.constant(WIDE))
 
     for mine, keras_own in zip(both(gelu), both(keras.activations.gelu), strict=True):
         np.testing.assert_allclose(mine, keras_own, rtol=1e-5, atol=2e-6)
     assert compiled == ["_forth", "_back"]
+
+
+@tensorflow_only
+def test_training_steps_alone_compile(compiled, tmp_path):
+    """Prediction comes in batches of many sizes, and what is exported runs where XLA may not be."""
+    import tensorflow as tf
+
+    class Wide(placement.PlacedModel):
+        def __init__(self):
+            super().__init__()
+            self.dense = keras.layers.Dense(2048, activation=gelu)
+            self.norm = keras.layers.LayerNormalization()
+
+        def call(self, x):
+            return self.norm(self.dense(x))
+
+    model, x = Wide(), WIDE.reshape(-1, 128)
+    model.compile("sgd", "mse", jit_compile=False)
+    assert np.isfinite(model.train_on_batch(x[:128], np.zeros((128, 2048), "float32")))
+    assert {"_back", "_forth"} <= set(compiled)  # before the first step the norm was not built yet
+    compiled.clear()
+    expected = model.predict(x[:160], batch_size=160, verbose=0)
+    model.export(tmp_path / "model", verbose=False)
+    served = tf.saved_model.load(tmp_path / "model")
+    np.testing.assert_allclose(served.serve(x[:160]), expected, atol=1e-5)
+    assert compiled == []

@@ -1,24 +1,28 @@
 """Several elementwise operations as one kernel, where TensorFlow would go over the tensor once for each."""
 
+import contextlib
 import functools
 import math
+import threading
 
 import keras
 
 from tftransfer.placement.replicas import replicas
 
-__all__ = ["one_kernel"]
+__all__ = ["in_a_training_step", "one_kernel", "pays"]
 
 LEAST_VALUES = 2**18  # below, compiling (30 to 60 CPU milliseconds) costs more than it will save
 OPEN_BATCH = 16  # what a batch of unknown size counts as
+_training = threading.local()
 
 
 def one_kernel(function):
-    """The same function of tensors, compiled by XLA as one kernel where that pays: in TensorFlow's graphs on a CPU.
+    """The same function of tensors, compiled by XLA as one kernel where that pays: in training steps on a CPU.
 
     A CPU without XLA reads and writes a wide tensor once for each operation; XLA fuses them. GELU forth and back over
     4 million values: 6 CPU milliseconds in place of 18. Each shape is compiled for itself; so only the batch size
-    may be open. Small tensors, other types, eager calls, replicas and accelerators get the function as it is.
+    may be open. Small tensors, other types, replicas and accelerators get the function as it is, and so does all that
+    is not a `PlacedModel`'s training step: prediction in batches of many sizes, and what is exported.
 
     Args:
         function: of tensors alone, to a tensor or a tuple of them, in `keras.ops`; nothing in it may be random.
@@ -51,9 +55,19 @@ def _compiled(function):
     return tf.function(function, jit_compile=True, autograph=False)
 
 
+@contextlib.contextmanager
+def in_a_training_step():
+    """While this lasts, `one_kernel` compiles what pays: the tracing of a training step in this thread."""
+    _training.now = True
+    try:
+        yield
+    finally:
+        _training.now = False
+
+
 def pays(*tensors):
     """Whether `one_kernel` would compile a function of these tensors."""
-    if keras.backend.backend() != "tensorflow":
+    if keras.backend.backend() != "tensorflow" or not getattr(_training, "now", False):
         return False
     import tensorflow as tf
 

@@ -7,6 +7,7 @@ import keras
 from tftransfer.placement import steps
 from tftransfer.placement.fused_normalization import fuse_batch_normalization, fuse_layer_normalization
 from tftransfer.placement.jax_batches import laid_out
+from tftransfer.placement.kernels import in_a_training_step
 from tftransfer.placement.loops import steps_function, traced_anew
 from tftransfer.placement.noise import adapt_noise
 from tftransfer.placement.normalization import adapt_batch_normalization
@@ -123,7 +124,8 @@ class PlacedModel(keras.Model):
     def train_step(self, *args):
         if self._on_replicas:
             return steps.train_step(self, *args)
-        return super().train_step(*args)
+        with in_a_training_step():
+            return super().train_step(*args)
 
     def test_step(self, *args):
         if self._on_replicas:
