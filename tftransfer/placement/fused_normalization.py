@@ -31,11 +31,16 @@ def fuse_batch_normalization(model):
         >>> tuple(model(keras.ops.ones((2, 4, 4, 2)), training=True).shape)
         (2, 4, 4, 2)
     """
+    _replace_calls(model, keras.layers.BatchNormalization, _is_plain, _fused)
+
+
+def _replace_calls(model, kind, fits, adapted):
+    """Adapts the call of every built layer of exactly this kind that fits; on TensorFlow alone."""
     if keras.backend.backend() != "tensorflow":
         return
     for layer in model._flatten_layers():
-        if type(layer) is keras.layers.BatchNormalization and layer.built and _is_plain(layer):
-            replace_method(layer, "call", _fused)
+        if type(layer) is kind and layer.built and fits(layer):
+            replace_method(layer, "call", adapted)
 
 
 def _is_plain(layer):
@@ -81,11 +86,7 @@ def fuse_layer_normalization(model):
         >>> tuple(model(keras.ops.ones((2, 4, 8))).shape)
         (2, 4, 8)
     """
-    if keras.backend.backend() != "tensorflow":
-        return
-    for layer in model._flatten_layers():
-        if type(layer) is keras.layers.LayerNormalization and layer.built and _is_last_axis(layer):
-            replace_method(layer, "call", _normalized)
+    _replace_calls(model, keras.layers.LayerNormalization, _is_last_axis, _normalized)
 
 
 def _is_last_axis(layer):
