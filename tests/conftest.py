@@ -9,6 +9,9 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import keras
 import pytest
 
+if keras.backend.backend() == "jax":
+    import jax
+
 if keras.backend.backend() == "tensorflow":
     import tensorflow as tf
 
@@ -29,6 +32,8 @@ def swept():
     TensorFlow and Keras keep millions of objects; to go through all of them took up to a minute, again and again.
     """
     yield
+    if keras.backend.backend() == "jax":
+        jax.clear_caches()  # thousands of compiled functions slow each further one down
     gc.collect()
     gc.freeze()
 

@@ -8,18 +8,18 @@ import keras
 import numpy as np
 import pytest
 
+from tests.choice import each
 from tests.xla import lowered
 from tftransfer import backbones
 from tftransfer.layers import Tokenization
 
 BUILDERS = [getattr(backbones, name) for name in backbones.__all__]
-SHAPES = [(8, 8, 1), (28, 28, 1), (32, 32, 3)]
+SHAPES = [(8, 8, 1), (28, 28, 1), (32, 32, 3)]  # JAX, which compiles for seconds, sees the first
 ROWS = {"table_transformer": (8,)}  # builders that read no pictures
 TEXTS = ("bert", "gpt", "gru", "lstm", "transformer_text")
 
 # A chain of sixteen bottleneck blocks is the same code as resnet18's, and slow to build, trace and compile.
-SLOW = [backbones.resnet50]
-TRAINED = [pytest.param(b, marks=pytest.mark.thorough if b in SLOW else (), id=b.__name__) for b in BUILDERS]
+TRAINED = each(BUILDERS, [name for name in backbones.__all__ if name != "resnet50"])
 
 every_builder = pytest.mark.parametrize("build", BUILDERS, ids=backbones.__all__)
 
@@ -105,8 +105,7 @@ def test_blocks_sort_by_depth(build):
     assert numbers and numbers == sorted(numbers) and numbers[0] == "00"
 
 
-@pytest.mark.compute
-@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize("shape", [pytest.param(SHAPES[0], marks=pytest.mark.compute), *SHAPES[1:]], ids=str)
 @every_builder
 def test_features_are_finite(build, shape):
     if build.__name__ in TEXTS and shape != SHAPES[0]:

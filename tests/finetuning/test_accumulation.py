@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 import tftransfer as tt
+from tests.choice import each
 from tftransfer.finetuning import finetune
 from tftransfer.finetuning.accumulation import Accumulation, accumulation_of
 from tftransfer.policies import Stage, full, layer_decay, linear_probe
@@ -46,10 +47,7 @@ CASES = {
 
 
 @pytest.mark.compute
-@pytest.mark.parametrize(
-    "name",
-    [n if "short" in n else pytest.param(n, marks=pytest.mark.thorough) for n in CASES],
-)
+@pytest.mark.parametrize("name", each(CASES, [name for name in CASES if "short" in name]))
 def test_equals_one_big_batch(name):
     count, size, every = CASES[name]
     data = table(count)

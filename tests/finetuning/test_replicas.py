@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import tftransfer as tt
+from tests.choice import each
 from tftransfer.finetuning import finetune
 from tftransfer.policies import layer_decay, linear_probe
 
@@ -19,7 +20,7 @@ POLICIES["gradual"] = lambda: tt.policies.gradual(2, epochs=1, learning_rate=1e-
 POLICIES["layer_decay"] = lambda: linear_probe(1) + layer_decay(0.5, epochs=2, learning_rate=1e-3)
 ON_TOKENS = ("lora", "layer_decay")
 OFTEN = ("full", "gradual", "layer_decay", "l2_sp", "lora")  # the others' stages are made of the same parts
-EVERY = [name if name in OFTEN else pytest.param(name, marks=pytest.mark.thorough) for name in POLICIES]
+EVERY = each(POLICIES, OFTEN)
 
 
 def blocks():
@@ -67,10 +68,7 @@ def test_two_replicas_give_the_weights_of_one_device(name, data):
     np.testing.assert_allclose(first.history["val_loss"], second.history["val_loss"], atol=1e-4)
 
 
-@pytest.mark.parametrize(
-    "name",
-    [n if n in ("layer_decay", "lora") else pytest.param(n, marks=pytest.mark.thorough) for n in POLICIES],
-)
+@pytest.mark.parametrize("name", each(POLICIES, ["layer_decay", "lora"]))
 def test_xla_compiles_every_stage(name, data, monkeypatch):
     """The only stand-in for a TPU to be had on a CPU."""
     monkeypatch.setattr(tt.placement, "jit_compile", lambda *_, **__: True)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import tftransfer as tt
+from tests.choice import each
 from tests.finetuning.conftest import pictures, small_backbone
 from tests.finetuning.test_state import Cut
 from tftransfer.finetuning import StochasticAverage, finetune, refresh_batch_norm, ridge, state
@@ -193,9 +194,7 @@ RUNS = {
 }
 
 
-@pytest.mark.parametrize(
-    "name", [n if "and" in n else pytest.param(n, marks=pytest.mark.thorough) for n in RUNS]
-)
+@pytest.mark.parametrize("name", each(RUNS, [name for name in RUNS if "and" in name]))
 def test_cut_runs_end_with_the_same_weights(name, data, validation, tmp_path, monkeypatch):
     monkeypatch.setattr(state, "SECONDS", 0.0)
     options = {"batch_size": 8, "validation_data": validation, "verbose": 0}

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import tftransfer as tt
+from tests.choice import each
 from tftransfer.finetuning import finetune, state
 from tftransfer.policies import adapters, full, l2_sp, layer_decay, linear_probe, lora, surgical
 
@@ -46,10 +47,7 @@ def often(monkeypatch):
     monkeypatch.setattr(state, "SECONDS", 0.0)
 
 
-@pytest.mark.parametrize(
-    "name",
-    [n if n == "lora" else pytest.param(n, marks=pytest.mark.thorough) for n in POLICIES],
-)
+@pytest.mark.parametrize("name", each(POLICIES, ["lora"]))
 def test_cut_runs_end_with_the_same_weights(name, data, validation, tmp_path, often):
     options = {"policy": POLICIES[name](), "batch_size": 8, "validation_data": validation, "verbose": 0}
     undisturbed = build()

@@ -115,7 +115,14 @@ MIX = {"alpha": 0.8, "seed": 3}
 
 
 @pytest.mark.parametrize(
-    "labels", ["numbers", pytest.param("rows", marks=pytest.mark.thorough), "binary", "several", "values"]
+    "labels",
+    [
+        "numbers",
+        pytest.param("rows", marks=pytest.mark.thorough),
+        pytest.param("binary", marks=pytest.mark.thorough),
+        "several",
+        "values",
+    ],
 )
 def test_mixing_serves_every_kind_of_label(labels, capsys):
     x, y = pictures(30)

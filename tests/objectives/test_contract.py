@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from keras import ops
 
+from tests.choice import each
 from tests.objectives.conftest import examples, make
 from tests.xla import lowered
 from tftransfer import objectives, placement
@@ -119,14 +120,9 @@ def test_config_and_keras_file_round_trip(cls, tmp_path):
 
 
 COUNTING = {"BYOL", "MoCo", "DINO", "IJEPA", "VariationalAutoencoder"}  # teachers, schedules inside the step
-counting_first = pytest.mark.parametrize(
-    "cls",
-    [c if c.__name__ in COUNTING else pytest.param(c, marks=pytest.mark.thorough) for c in ALL],
-    ids=lambda cls: cls.__name__,
-)
 
 
-@counting_first
+@pytest.mark.parametrize("cls", each(ALL, COUNTING))
 def test_steps_per_execution_makes_no_difference(cls):
     objective = make(cls)
     train(objective, steps_per_execution=4)
@@ -142,7 +138,7 @@ def test_xla_takes_the_whole_step(cls):
 
 
 @tensorflow_only
-@pytest.mark.parametrize("cls", [cls for cls in ALL if cls.__name__ in [*KINDS, "MaskedLM"]])
+@pytest.mark.parametrize("cls", [cls for cls in ALL if cls.__name__ in KINDS])
 def test_xla_runs_the_whole_step(cls):
     """XLA draws other random numbers, so weights are not compared."""
     objective = make(cls)
@@ -163,8 +159,12 @@ def test_mixed_precision_stays_finite(cls):
     assert np.isfinite(losses).all()
 
 
+# Each another way to look beyond an example: negatives, batch statistics, teachers, games, masks, losses over tokens.
+ACROSS = ["SimCLR", "MoCo", "BYOL", "BarlowTwins", "VICReg", "DINO", "GAN", "MaskedAutoencoder", "MaskedLM"]
+
+
 @tensorflow_only
-@every
+@pytest.mark.parametrize("cls", each(ALL, ACROSS))
 def test_two_replicas_give_the_weights_of_one_device(cls):
     strategy = placement.strategy("mirrored", verbose=False)
     assert strategy.num_replicas_in_sync == 2

@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 
+from tests.choice import each
 from tests.objectives.conftest import texts
 from tests.tasks.texts import tiny
 from tests.xla import lowered
@@ -56,7 +57,7 @@ def train(cls, strategy, **compiled):
 
 
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="tf.distribute is TensorFlow's")
-@every
+@pytest.mark.parametrize("cls", each(ALL, ["Classifier", "Tagger", "Seq2Seq"]))
 def test_two_replicas_give_the_weights_of_one_device(cls):
     """With augmentation and dropout."""
     one, first = train(cls, placement.strategy("cpu", verbose=False))
@@ -79,13 +80,9 @@ def test_xla_takes_the_whole_step(cls):
     assert lowered(task, x, y).startswith("HloModule")
 
 
-OFTEN = [  # the others add no mathematics to those
-    cls if cls in (tasks.Classifier, tasks.Generator) else pytest.param(cls, marks=pytest.mark.thorough)
-    for cls in ALL
-]
-
-
-@pytest.mark.parametrize("cls", OFTEN, ids=lambda cls: cls.__name__)
+@pytest.mark.parametrize(
+    "cls", each(ALL, ["Classifier", "Generator"])
+)  # the others add no mathematics to those
 def test_xla_runs_the_whole_step(cls):
     """The only stand-in for a TPU to be had on a CPU."""
     before = make(cls).get_weights()
