@@ -30,7 +30,7 @@ STEPS, BATCH = 50, 64
 BLOCKS, MOMENTUM = (1, 1), 0.9
 CASES = {  # what our objective and Lightly's loss are told; the learning rate, less where the loss is in the hundreds
     "SimCLR": ({"temperature": 0.5}, {"temperature": 0.5}, 5e-3),
-    "BarlowTwins": ({"projection_width": 256}, {"lambda_param": 0.0051}, 2e-4),
+    "BarlowTwins": ({"projection_width": 256}, {"lambda_param": 0.0051}, 3e-5),
     "VICReg": ({"projection_width": 256}, {}, 2e-3),
     "BYOL": ({"momentum": 0.99}, {}, 1e-2),
 }

@@ -170,16 +170,17 @@ def main():
             continue
         if not options.peer_python:
             parser.error("--peer-python names the interpreter of an environment with torch and transformers")
-        path = Path(tempfile.mkdtemp(), "ids.npy")
-        if work == "texts":
-            import real_data
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder, "ids.npy")
+            if work == "texts":
+                import real_data
 
-            encoded(real_data.folder(options.data), path)
-        sides = {"tftransfer": [sys.executable, __file__, "--ours", work, path]}
-        sizes = [WORDS, LENGTH, BATCH, WIDTH, DEPTH, HEADS, STEPS, NEW, PROMPT]
-        for way in PEERS[work]:
-            sides[f"transformers, {way}"] = [options.peer_python, PEER, work, way, path, *sizes]
-        first, turns = take_turns(sides, options.turns)
+                encoded(real_data.folder(options.data), path)
+            sides = {"tftransfer": [sys.executable, __file__, "--ours", work, path]}
+            sizes = [WORDS, LENGTH, BATCH, WIDTH, DEPTH, HEADS, STEPS, NEW, PROMPT]
+            for way in PEERS[work]:
+                sides[f"transformers, {way}"] = [options.peer_python, PEER, work, way, path, *sizes]
+            first, turns = take_turns(sides, options.turns)
         found[work] = {"turns": turns, "first": first, "bar": BARS[work]}
         say_ratios(work, "tftransfer", turns, BARS[work])
         shown = ", ".join(f"{side} {says['first_step_cpu']:.1f}" for side, says in first.items())

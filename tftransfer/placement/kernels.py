@@ -58,11 +58,11 @@ def _compiled(function):
 @contextlib.contextmanager
 def in_a_training_step():
     """While this lasts, `one_kernel` compiles what pays: the tracing of a training step in this thread."""
-    _training.now = True
+    before, _training.now = getattr(_training, "now", False), True
     try:
         yield
     finally:
-        _training.now = False
+        _training.now = before
 
 
 def pays(*tensors):
