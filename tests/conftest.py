@@ -45,3 +45,15 @@ def shared_data():
     if not folder.is_dir():
         pytest.skip(f"the real data sets are not at {folder} (set TFTRANSFER_DATA to their folder)")
     return folder
+
+
+@pytest.fixture
+def compiled(monkeypatch):
+    """The functions that `placement.one_kernel` compiled."""
+    from tftransfer.placement import kernels
+
+    found, stock = [], kernels._compiled
+    monkeypatch.setattr(
+        kernels, "_compiled", lambda function: found.append(function.__name__) or stock(function)
+    )
+    return found

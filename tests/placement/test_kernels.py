@@ -15,16 +15,6 @@ tensorflow_only = pytest.mark.skipif(
 )
 
 
-@pytest.fixture
-def compiled(monkeypatch):
-    """The functions that were compiled."""
-    found, stock = [], kernels._compiled
-    monkeypatch.setattr(
-        kernels, "_compiled", lambda function: found.append(function.__name__) or stock(function)
-    )
-    return found
-
-
 @pytest.mark.compute
 def test_eager_calls_and_other_backends_get_the_function_as_it_is(compiled):
     double = placement.one_kernel(lambda x: 2 * x)

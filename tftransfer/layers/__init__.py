@@ -44,6 +44,7 @@ from tftransfer.layers.token_loss import (
     next_tokens,
     token_means,
     token_nats,
+    token_scores,
 )
 from tftransfer.layers.token_masking import at_places, hide_tokens, maskable
 from tftransfer.layers.tokenization import Tokenization, tokenization_of
@@ -118,6 +119,7 @@ __all__ = [
     "to_ids",
     "token_means",
     "token_nats",
+    "token_scores",
     "token_stages",
     "token_targets",
     "tokenization_of",

@@ -7,6 +7,8 @@ from keras import ops
 
 from tftransfer import placement
 from tftransfer.layers.config import register
+from tftransfer.layers.token_kernels import fused_token_scores
+from tftransfer.placement.kernels import pays
 
 __all__ = [
     "IGNORED",
@@ -17,6 +19,7 @@ __all__ = [
     "next_tokens",
     "token_means",
     "token_nats",
+    "token_scores",
 ]
 
 IGNORED = -1  # the label of a token that is no target
@@ -61,10 +64,34 @@ def token_nats(logits, targets):
     >>> [round(float(nats), 4) for nats in token_nats(logits, ops.convert_to_tensor([[3, -1]]))[0]]  # log 4
     [1.3863, 0.0]
     """
-    targets = ops.cast(targets, "int32")
-    logits = ops.cast(logits, "float32")
-    nats = ops.sparse_categorical_crossentropy(ops.maximum(targets, 0), logits, from_logits=True)
-    return ops.where(targets >= 0, nats, 0.0)
+    return token_scores(logits, targets)[0]
+
+
+def token_scores(logits, targets):
+    """What each target cost, and whether it was the likeliest word.
+
+    Args:
+        logits: `(batch, tokens, vocabulary)`, of any float type; the softmax is computed in float32.
+        targets: int `(batch, tokens)`, -1 for none.
+
+    Returns:
+        `(nats, right)`, float32 `(batch, tokens)` each: `-log p(target)`, and 1 where no word is likelier; both 0
+        where the target is `IGNORED`.
+
+    Example:
+
+    >>> nats, right = token_scores(ops.convert_to_tensor([[[0.0, 9.0], [0.0, 0.0]]]), ops.convert_to_tensor([[1, -1]]))
+    >>> float(right[0, 0]), float(nats[0, 1])
+    (1.0, 0.0)
+    """
+    targets, logits = ops.cast(targets, "int32"), ops.cast(logits, "float32")
+    counts, words = targets >= 0, ops.maximum(targets, 0)
+    if pays(logits):
+        nats, right = fused_token_scores(logits, words)
+    else:
+        nats = ops.sparse_categorical_crossentropy(words, logits, from_logits=True)
+        right = ops.cast(ops.equal(ops.cast(ops.argmax(logits, axis=-1), "int32"), words), "float32")
+    return ops.where(counts, nats, 0.0), ops.where(counts, right, 0.0)
 
 
 def next_tokens(ids, *, end_id=None):

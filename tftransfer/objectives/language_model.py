@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from tftransfer.layers import Perplexity, bits_per_byte, text_ids, token_means, token_nats, word_table
+from tftransfer.layers import Perplexity, bits_per_byte, text_ids, token_means, token_scores, word_table
 from tftransfer.objectives.objective import Objective
 
 
@@ -51,8 +51,9 @@ class LanguageModel(Objective):
         return ops.matmul(hidden, ops.transpose(table))
 
     def judged(self, logits, targets):
-        """The outputs of `call`: the logits, the targets (-1 for none), and what each target cost in nats."""
-        return {"logits": logits, "targets": targets, "nats": token_nats(logits, targets)}
+        """The outputs of `call`: the logits, the targets (-1 for none), what each cost in nats, and if it was right."""
+        nats, right = token_scores(logits, targets)
+        return {"logits": logits, "targets": targets, "nats": nats, "right": right}
 
     def compute_objective(self, outputs):
         return ops.mean(token_means(outputs["nats"], outputs["targets"] >= 0))
@@ -60,8 +61,7 @@ class LanguageModel(Objective):
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
         targets, nats = y_pred["targets"], y_pred["nats"]
         counts = ops.cast(targets >= 0, "float32")
-        said = ops.cast(ops.argmax(y_pred["logits"], axis=-1), "int32")
-        self.accuracy.update_state(ops.cast(ops.equal(said, targets), "float32"), counts)
+        self.accuracy.update_state(y_pred["right"], counts)
         if self.perplexity is not None:
             self.perplexity.update_nats(nats, counts)
         if self.bits is not None:

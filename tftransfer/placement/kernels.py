@@ -21,8 +21,9 @@ def one_kernel(function):
 
     A CPU without XLA reads and writes a wide tensor once for each operation; XLA fuses them. GELU forth and back over
     4 million values: 6 CPU milliseconds in place of 18. Each shape is compiled for itself; so only the batch size
-    may be open. Small tensors, other types, replicas and accelerators get the function as it is, and so does all that
-    is not a `PlacedModel`'s training step: prediction in batches of many sizes, and what is exported.
+    may be open. Small tensors, other types than float32 and int32, replicas and accelerators get the function as it is,
+    and so does all that is not a `PlacedModel`'s training step: prediction in batches of many sizes, and what is
+    exported.
 
     Args:
         function: of tensors alone, to a tensor or a tuple of them, in `keras.ops`; nothing in it may be random.
@@ -73,7 +74,7 @@ def pays(*tensors):
 
     return (
         not tf.executing_eagerly()
-        and all(tf.is_tensor(x) and x.dtype == "float32" and _known(x.shape) for x in tensors)
+        and all(tf.is_tensor(x) and x.dtype in (tf.float32, tf.int32) and _known(x.shape) for x in tensors)
         and max(math.prod((size or OPEN_BATCH) for size in x.shape) for x in tensors) >= LEAST_VALUES
         and replicas() == 1
         and not tf.config.list_logical_devices("GPU")
