@@ -33,6 +33,8 @@ VIEWS = {"fashion_mnist": {"crop_scale": (0.3, 1.0)}, "cifar10_jpg": {"crop_scal
 SETTINGS = {  # of small pictures and batches, and for features that are probed
     "SimCLR": {"temperature": 0.5},
     "MoCo": {"temperature": 0.3},
+    "BYOL": {"momentum": 0.97},  # the paper's teacher would hardly move in a thousand steps
+    "DINO": {"momentum": 0.97, "prototypes": 256, "local_views": 2},
     "Autoencoder": {"noise": 0.3, "pooling": "mean"},
     "VariationalAutoencoder": {"pooling": "mean"},
 }

@@ -3,7 +3,7 @@
     python benchmarks/pretraining_costs.py [memory first views] [--turns 5] [--json FILE]
 
 memory  peak resident memory of SimCLR on pictures of 32 pixels at batches up to 1,024, small CNN and ResNet-18, whole
-        process, TensorFlow's own 0.4 GB included.
+        process, TensorFlow's own 0.4 GB included; also in `mixed_bfloat16`.
 first   CPU-seconds from the imports to the end of the first step, in a process of its own: the masked autoencoder of a
         ViT-tiny (12 blocks of 192), and SimCLR on ResNet-18.
 views   a step of SimCLR whose views are made inside the compiled step, made ahead in `tf.data` (`data.two_views`), and
@@ -20,7 +20,13 @@ import sys
 import time
 from pathlib import Path
 
-MEMORY = [("cnn", 256), ("cnn", 1024), ("resnet18", 256), ("resnet18", 1024)]
+MEMORY = [
+    ("cnn", 256),
+    ("cnn", 1024),
+    ("resnet18", 256),
+    ("resnet18", 1024),
+    ("resnet18 mixed_bfloat16", 1024),
+]
 FIRST = ["vit masked autoencoder", "resnet18 SimCLR"]
 
 
@@ -42,7 +48,10 @@ def objective_of(name, batch):
     x = np.random.default_rng(0).random((2 * batch, 32, 32, 3), "float32")
     if name.startswith("vit"):
         return tt.objectives.MaskedAutoencoder(tt.backbones.vit((32, 32, 3), patch_size=4)), x
-    backbone = getattr(tt.backbones, name.split()[0])((32, 32, 3))
+    name, _, policy = name.partition(" ")
+    if policy.startswith("mixed"):
+        keras.config.set_dtype_policy(policy)
+    backbone = getattr(tt.backbones, name)((32, 32, 3))
     return tt.objectives.SimCLR(backbone, temperature=0.5), x
 
 
