@@ -36,7 +36,8 @@ class BYOL(JointEmbedding):
     Differs from it in: augmentation without hue, blur and solarisation (see `layers.RandomView`).
 
     Small data, one GPU: batches of 256 lose little against 4,096 (the paper's figure 3); `momentum=0.99` for runs
-    of up to 300 epochs (its appendix).
+    of up to 300 epochs (its appendix), 0.97 for one or two thousand steps, in which a slower teacher stays near its
+    random start.
 
     Args:
         backbone: any built `keras.Model`; its features are averaged over places.
