@@ -5,7 +5,7 @@
 memory  peak resident memory of SimCLR on pictures of 32 pixels at batches up to 1,024, small CNN and ResNet-18, whole
         process, TensorFlow's own 0.4 GB included; also in `mixed_bfloat16`.
 first   CPU-seconds from the imports to the end of the first step, in a process of its own: the masked autoencoder of a
-        ViT-tiny (12 blocks of 192), and SimCLR on ResNet-18.
+        ViT of 6 and of 12 blocks of 192 (ViT-tiny), and SimCLR on ResNet-18.
 views   a step of SimCLR whose views are made inside the compiled step, made ahead in `tf.data` (`data.two_views`), and
         whose views are no work at all (the pictures themselves): seconds in turn, quotients within a turn.
 """
@@ -27,7 +27,7 @@ MEMORY = [
     ("resnet18", 1024),
     ("resnet18 mixed_bfloat16", 1024),
 ]
-FIRST = ["vit masked autoencoder", "resnet18 SimCLR"]
+FIRST = ["vit 6 masked autoencoder", "vit 12 masked autoencoder", "resnet18 SimCLR"]
 
 
 def child(*arguments):
@@ -47,7 +47,8 @@ def objective_of(name, batch):
     keras.utils.set_random_seed(0)
     x = np.random.default_rng(0).random((2 * batch, 32, 32, 3), "float32")
     if name.startswith("vit"):
-        return tt.objectives.MaskedAutoencoder(tt.backbones.vit((32, 32, 3), patch_size=4)), x
+        vit = tt.backbones.vit((32, 32, 3), patch_size=4, depth=int(name.split()[1]))
+        return tt.objectives.MaskedAutoencoder(vit), x
     name, _, policy = name.partition(" ")
     if policy.startswith("mixed"):
         keras.config.set_dtype_policy(policy)
