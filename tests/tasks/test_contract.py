@@ -80,9 +80,8 @@ def test_xla_takes_the_whole_step(cls):
     assert lowered(task, x, y).startswith("HloModule")
 
 
-@pytest.mark.parametrize(
-    "cls", each(ALL, ["Classifier", "Generator"])
-)  # the others add no mathematics to those
+# The others add no mathematics to those.
+@pytest.mark.parametrize("cls", each(ALL, ["Classifier", "Generator"]))
 def test_xla_runs_the_whole_step(cls):
     """The only stand-in for a TPU to be had on a CPU."""
     before = make(cls).get_weights()

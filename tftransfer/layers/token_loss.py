@@ -90,7 +90,7 @@ def token_scores(logits, targets):
         nats, right = fused_token_scores(logits, words)
     else:
         nats = ops.sparse_categorical_crossentropy(words, logits, from_logits=True)
-        right = ops.cast(ops.equal(ops.cast(ops.argmax(logits, axis=-1), "int32"), words), "float32")
+        right = _likeliest(logits, words)
     return ops.where(counts, nats, 0.0), ops.where(counts, right, 0.0)
 
 
@@ -185,8 +185,7 @@ class TokenAccuracy(keras.metrics.Mean):
 
     def update_state(self, y_true, y_pred, sample_weight=None):
         labels = ops.cast(y_true, "int32")
-        right = ops.equal(ops.cast(ops.argmax(y_pred, axis=-1), "int32"), labels)
-        return super().update_state(ops.cast(right, "float32"), _weights(labels, sample_weight))
+        return super().update_state(_likeliest(y_pred, labels), _weights(labels, sample_weight))
 
 
 @register
@@ -241,6 +240,10 @@ def bits_per_byte(nats, byte_counts):
     """
     count = ops.sum(ops.cast(byte_counts, "float32"))
     return ops.sum(ops.cast(nats, "float32")) / math.log(2) / ops.maximum(count, 1.0), count
+
+
+def _likeliest(logits, labels):
+    return ops.cast(ops.equal(ops.cast(ops.argmax(logits, axis=-1), "int32"), labels), "float32")
 
 
 def _weights(labels, sample_weight):
