@@ -4,14 +4,14 @@ import keras
 import pytest
 from keras import layers
 
-from tftransfer import placement
+from tftransfer import backbones, placement
 from tftransfer.placement import compilation
 
 ON_TENSORFLOW = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="the rule for TensorFlow")
 
 
-def convolutions(count, pool=False):
-    parts = [layers.Conv2D(2, 3, padding="same") for _ in range(count)]
+def convolutions(count, pool=False, filters=compilation.WIDE):
+    parts = [layers.Conv2D(filters, 3, padding="same") for _ in range(count)]
     if pool:
         parts.insert(1, layers.MaxPooling2D())
     return keras.Sequential([keras.Input((8, 8, 1)), *parts])
@@ -26,14 +26,16 @@ def attention(length=4):
 @pytest.mark.parametrize(
     ("build", "steps", "expected", "reason"),
     [
-        (lambda: convolutions(8), None, True, "8 convolutions"),
+        (lambda: convolutions(8), None, True, "8 wide convolutions"),
         (lambda: attention(length=None), None, False, "several lengths"),
-        (lambda: convolutions(8), compilation.ENOUGH_STEPS, True, "8 convolutions"),
+        (lambda: convolutions(8), compilation.ENOUGH_STEPS, True, "8 wide convolutions"),
         (lambda: convolutions(8), compilation.ENOUGH_STEPS - 1, False, "repay"),
         (lambda: convolutions(8, pool=True), None, False, "max-pooling"),
         (lambda: convolutions(3), None, False, "little to gain"),
+        (lambda: convolutions(9, filters=compilation.WIDE - 1), None, False, "little to gain"),
         (attention, 1000, True, "attention"),
         (attention, 10, False, "repay"),
+        (lambda: backbones.vit((8, 8, 1), width=16, depth=1, num_heads=1), 1000, False, "little to gain"),
     ],
 )
 def test_rule_on_a_cpu(build, steps, expected, reason, monkeypatch):
