@@ -72,3 +72,11 @@ def test_a_policy_is_made_of_stages():
         Policy(["head"])
     with pytest.raises(TypeError):
         full() + "head"
+
+
+def test_full_may_keep_the_statistics_of_pretraining():
+    policy = full(3, batch_norm="frozen")
+    assert policy.stages[0].batch_norm == "frozen" and full(3).stages[0].batch_norm == "auto"
+    assert eval(repr(policy)) == policy and repr(policy) == "full(batch_norm='frozen', epochs=3)"
+    with pytest.raises(ValueError, match="batch_norm"):
+        full(batch_norm="off")
