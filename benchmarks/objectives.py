@@ -24,11 +24,14 @@ from tftransfer.evaluation.intervals import mean_interval
 from tftransfer.evaluation.probes import embed, knn_accuracy, ridge_accuracy
 
 P = tt.policies
-BUDGETS = (1, 5, 10, 50)  # labels per class
+BUDGETS = [1, 5, 10, 50]  # labels per class
 RATES = (1e-3, 3e-3, 1e-2, 3e-2, 1e-1)  # of scratch
 PROBED, DEVELOPMENT = 10_000, 2000
 TOKENS = ("MaskedAutoencoder", "IJEPA", "NextPatchPrediction")  # need an embedder and a trunk
 TOKEN_BATCH = 64  # they learn nothing in few steps, and lose nothing in small batches
+# They saw altered pictures: BatchNormalization keeps the statistics of pretraining while few labels tune it.
+FROZEN = ("RotationPrediction", "SimMIM", "GAN")
+WIDTHS = [16, 32, 64]  # of the residual network
 VIEWS = {"fashion_mnist": {"crop_scale": (0.3, 1.0)}, "cifar10_jpg": {"crop_scale": (0.2, 1.0)}}
 SETTINGS = {  # of small pictures and batches, and for features that are probed
     "SimCLR": {"temperature": 0.5},
@@ -40,7 +43,7 @@ SETTINGS = {  # of small pictures and batches, and for features that are probed
 }
 
 
-def small_resnet(shape, widths=(16, 32, 64)):
+def small_resnet(shape, widths=WIDTHS):
     """Three residual blocks behind a stem of stride 2; a plain Keras model, as a user would bring one."""
     layers = keras.layers
 
@@ -133,15 +136,15 @@ def epochs_for(few, steps):
     return max(2, round(steps / -(-few.size // 32)))
 
 
-def few_labels(path, pool, test, options):
+def few_labels(name, path, pool, test, options):
     """Accuracy of the pretrained backbone at each budget, over draws of the labels."""
-    found = {}
+    found, batch_norm = {}, "frozen" if name in FROZEN else "auto"
     for budget in BUDGETS:
         found[str(budget)] = []
         for seed in range(options.draws):
             few = pool.few(budget, seed=seed)
             n = epochs_for(few, options.steps)
-            policy = P.linear_probe(n // 2, init="ridge") + P.full(n - n // 2)
+            policy = P.linear_probe(n // 2, init="ridge") + P.full(n - n // 2, batch_norm=batch_norm)
             found[str(budget)].append(tuned(tt.weights.load_backbone(path), few, policy, seed, test))
     return found
 
@@ -196,7 +199,7 @@ def run(root, data, name, seed, options):
         path = options.out / f"{data}_{name}_{seed}.weights.h5"
         line |= pretrain(name, data, pictures, path, options, seed)
         line |= {"probes": probed(tt.weights.load_backbone(path), pool, test)}
-        line |= {"few": few_labels(path, pool, test, options)}
+        line |= {"few": few_labels(name, path, pool, test, options)}
         path.unlink()
     part = file.with_suffix(".part")
     part.write_text(json.dumps(line, indent=1))
@@ -222,7 +225,8 @@ def table(folder):
                 )
                 continue
             probes = [f"{np.mean([line['probes'][k] for line in mine]):.3f}" for k in ("knn", "ridge")]
-            few = [str(mean_interval([v for line in mine for v in line["few"][str(b)]])) for b in BUDGETS]
+            few = [[v for line in mine for v in line["few"].get(str(b), ())] for b in BUDGETS]
+            few = [str(mean_interval(values)) if values else "" for values in few]
             spent = f"{mine[0].get('epochs', '')} | {mine[0].get('cpu_seconds', 0):.0f}"
             text.append(f"| {name} | {spent} | " + " | ".join(probes + few) + " |")
         text.append("")
@@ -240,11 +244,18 @@ def main():
     parser.add_argument("--objectives", nargs="*", default=[*ends, *names()])
     parser.add_argument("--cpu-seconds", type=float, default=240.0, help="of each pretraining")
     parser.add_argument("--batch-size", type=int, default=256)
+    parser.add_argument(
+        "--widths", type=int, nargs=3, default=WIDTHS, help="of the residual network's blocks"
+    )
+    parser.add_argument("--least-crop", type=float, help="least share of a picture that a view holds")
     parser.add_argument("--steps", type=int, default=200, help="of each fine-tuning on few labels")
     parser.add_argument("--seeds", type=int, nargs="*", default=[0], help="of pretraining")
     parser.add_argument("--draws", type=int, default=5, help="of the labels")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
+    WIDTHS[:], BUDGETS[:] = options.widths, options.labels
+    for view in VIEWS.values() if options.least_crop else ():
+        view["crop_scale"] = (options.least_crop, 1.0)
     root = real_data.folder(options.data)
     for seed in options.seeds:
         for name in options.objectives:

@@ -46,7 +46,9 @@ class RotationPrediction(Objective):
     Reference: Gidaris et al., Unsupervised Representation Learning by Predicting Image Rotations, 2018,
     https://arxiv.org/abs/1803.07728
 
-    Small data, one GPU: batches of 128, the paper's for CIFAR-10, of which the backbone sees 512; no other setting.
+    Small data, one GPU: batches of 128, the paper's for CIFAR-10, of which the backbone sees 512; a rate of 3e-3 for
+    small models and short runs. Fine-tune by `policies.full(batch_norm="frozen")`: at 10 labels per class of
+    Fashion-MNIST (a small ResNet after 300 steps) 0.65, with live statistics 0.62.
 
     Args:
         backbone: any built `keras.Model` over square pictures; its features are averaged over places.
@@ -66,6 +68,8 @@ class RotationPrediction(Objective):
     >>> sorted(history.history)
     ['loss', 'rotation_accuracy']
     """
+
+    default_learning_rate = 3e-3  # for small models and short runs
 
     def __init__(self, backbone, **kwargs):
         super().__init__(backbone, **kwargs)
