@@ -6,7 +6,6 @@ import pytest
 
 import tftransfer as tt
 from tests.finetuning.conftest import pictures, small_backbone
-from tftransfer.finetuning.batch_statistics import refresh_batch_norm
 from tftransfer.finetuning.diagnosis import Diagnosis, diagnose
 from tftransfer.finetuning.smoothing import SparseSmoothedCrossentropy
 from tftransfer.tasks import Classifier, Regressor
@@ -198,22 +197,6 @@ def test_batch_norm_on_small_batches(make_task, data):
     task = make_task()
     task.backbone.trainable = False
     assert found(task, data, batch_size=4) == []
-
-
-def test_statistics_of_other_examples(make_task, data):
-    task = make_task()
-    x, _ = data
-    refresh_batch_norm(task, x)
-    assert found(task, data) == []
-    refresh_batch_norm(task, 0.2 * x)
-    before = [keras.ops.convert_to_numpy(variable) for variable in task.variables]
-    (finding,) = diagnose(task, data).findings
-    assert finding[:2] == ("warning", "statistics") and 'full(batch_norm="frozen")' in finding.advice
-    for variable, value in zip(task.variables, before, strict=True):
-        np.testing.assert_array_equal(keras.ops.convert_to_numpy(variable), value)
-    assert "does not read" in diagnose(task, (x[:, :5], data[1])).skipped["statistics"]
-    task.backbone.trainable = False
-    assert found(task, data) == []
 
 
 def test_stale_compile(make_task, data):

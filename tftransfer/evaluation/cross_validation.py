@@ -18,7 +18,6 @@ from tftransfer.evaluation.tables import html_table, text_table
 from tftransfer.finetuning import finetune
 from tftransfer.finetuning.caching import Shared
 from tftransfer.finetuning.heads import build_head, renew_head
-from tftransfer.policies import full, linear_probe
 from tftransfer.tasks.task import Task
 
 _SHOWN = ("accuracy", "f1_macro", "log_loss", "expected_calibration_error", "label_accuracy")
@@ -132,7 +131,7 @@ def cross_validate(
         task: A `tasks.Task`, or a function without arguments that makes one, for each fold anew.
         data: Labelled examples `(x, y)` in memory.
         folds: Number of folds, at least 2 and at most the examples of the smallest class.
-        policy: As for `finetune`; None is `linear_probe() + full()`.
+        policy: As for `finetune`; None is the same `linear_probe() + full()`.
         batch_size: Examples per step.
         seed: Of the folds; fold i's head and order of examples are drawn by `seed + i`.
         cache, cache_dtype: As for `finetune`.
@@ -157,7 +156,6 @@ def cross_validate(
     """
     if not isinstance(task, Task) and (isinstance(task, keras.Model) or not callable(task)):
         raise ValueError(f"cross_validate takes a task, or a function that makes one; received {task!r}.")
-    policy = linear_probe() + full() if policy is None else policy
     given = task if isinstance(task, Task) else None
     first = task() if given is None else task
     x, y = _arrays(read_texts(data, first))

@@ -8,7 +8,7 @@ from tftransfer import placement
 from tftransfer.finetuning.case import input_shape_of
 from tftransfer.finetuning.compilation import kept_beside, scope_of
 
-__all__ = ["live_batch_norm", "refresh_batch_norm", "statistics_apart"]
+__all__ = ["live_batch_norm", "refresh_batch_norm"]
 
 
 def refresh_batch_norm(model, data, *, batch_size=128, seed=0):
@@ -81,40 +81,6 @@ def refresh_batch_norm(model, data, *, batch_size=128, seed=0):
         layer.moving_mean.assign(first / count)
         layer.moving_variance.assign(np.maximum(second / count - (first / count) ** 2, 0))
     return len(layers)
-
-
-def statistics_apart(model, data):
-    """How far the moving statistics of live BatchNormalization are from those of examples; changes nothing.
-
-    Args:
-        model: a task, or any built `keras.Model`.
-        data: examples.
-
-    Returns:
-        Dict, layer's name → `(shift, ratio)`: the mean over channels of the distance of the two means, in moving
-        standard deviations, and the geometric mean of the quotient of the two deviations, the larger by the smaller.
-        Layers whose statistics are still those they start with are left out.
-    """
-    before = {
-        layer: (_array(layer.moving_mean), _array(layer.moving_variance)) for layer in live_batch_norm(model)
-    }
-    used = [layer for layer, (mean, variance) in before.items() if np.any(mean != 0) or np.any(variance != 1)]
-    if not used:
-        return {}
-    found = {}
-    try:
-        refresh_batch_norm(model, data)
-        for layer in used:
-            mean, variance = before[layer]
-            deviation = np.sqrt(variance + layer.epsilon)
-            shift = np.abs(_array(layer.moving_mean) - mean) / deviation
-            ratio = np.log(np.sqrt(_array(layer.moving_variance) + layer.epsilon) / deviation)
-            found[layer.name] = float(np.mean(shift)), float(np.exp(np.mean(np.abs(ratio))))
-    finally:
-        for layer, (mean, variance) in before.items():
-            layer.moving_mean.assign(mean)
-            layer.moving_variance.assign(variance)
-    return found
 
 
 def live_batch_norm(model):

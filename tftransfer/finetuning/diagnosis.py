@@ -18,7 +18,6 @@ _CHECKS = {
     "labels": data_symptoms.labels,
     "class balance": data_symptoms.class_balance,
     "batch norm": model_symptoms.batch_norm,
-    "statistics": model_symptoms.batch_statistics,
     "compile state": model_symptoms.compile_state,
     "learning rate": model_symptoms.learning_rate,
     "overlap": data_symptoms.overlap,
@@ -36,14 +35,12 @@ def diagnose(task, data, *, validation_data=None, pretraining_data=None, learnin
     - class balance: a head wider than the classes there are, 10 or more times as many examples of one class
       as of another, classes that only `validation_data` holds;
     - batch norm: live BatchNormalization on batches below 16 examples, or on a last batch of one;
-    - statistics: live BatchNormalization that keeps other statistics than these examples have;
     - compile state: `trainable` changed after the compiled model was trained, which Keras ignores;
     - learning rate: above pretraining's, for a backbone that will move;
     - overlap: validation examples that stand in the data or in `pretraining_data` as well, exactly or nearly
       (`data.find_duplicates`), and one example with different labels.
 
-    Each set of data is read at most twice, and the model runs over a sample of it once. `trainable` flags are looked
-    at as they stand.
+    Each set of data is read at most twice. `trainable` flags are looked at as they stand.
 
     Reference: Schoop et al., "UMLAUT: Debugging Deep Learning Programs using Program Structure and Model
     Behavior", 2021, https://doi.org/10.1145/3411764.3445538
@@ -113,8 +110,8 @@ class Diagnosis:
       warning  labels       they are few
                             → Label more.
     <BLANKLINE>
-    in order: examples, input range, activation, class balance, batch norm, statistics, compile state,
-    learning rate, overlap
+    in order: examples, input range, activation, class balance, batch norm, compile state, learning rate,
+    overlap
     """
 
     def __init__(self, name, findings, skipped):

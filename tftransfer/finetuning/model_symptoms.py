@@ -2,13 +2,11 @@
 
 import keras
 
-from tftransfer.finetuning.batch_statistics import live_batch_norm, statistics_apart
 from tftransfer.finetuning.case import Finding, some
 
-__all__ = ["activation", "batch_norm", "batch_statistics", "compile_state", "learning_rate"]
+__all__ = ["activation", "batch_norm", "compile_state", "learning_rate"]
 
 _BATCH = 16  # examples below which batch statistics are noise (Wu & He, 2018, arXiv 1803.08494, figure 5)
-_SHIFT, _RATIO = 0.4, 1.25  # on Fashion-MNIST at most 0.19 and 1.06 after SimCLR, 0.58 and 1.27 after SimMIM
 
 
 def activation(case):
@@ -45,44 +43,20 @@ def activation(case):
 
 def batch_norm(case):
     """BatchNormalization that would use, and keep, the statistics of small batches."""
-    live = [layer.name for layer in live_batch_norm(case.model)]
+    layers = case.model._flatten_layers()
+    kinds = keras.layers.BatchNormalization
+    live = [layer.name for layer in layers if isinstance(layer, kinds) and layer.trainable]
     batch = min(case.batch_size, case.size)
     if not live or (batch >= _BATCH and case.size % batch != 1):
         return []
     how = f"batches of {batch} examples"
-    cure = 'Keep their statistics frozen (a Stage with batch_norm="frozen", or linear_probe), or use larger batches.'
+    cure = 'Keep their statistics frozen (full(batch_norm="frozen"), or linear_probe), or use larger batches.'
     if batch >= _BATCH:
         how = f"an epoch's last batch, which holds 1 example ({case.size} examples by {batch})"
         cure = "Take another batch_size, or leave one example out."
     names = some(sorted(live), 2)
     what = f"{len(live)} BatchNormalization layers ({names}) are live on {how}: their statistics are noise"
     return [Finding("warning", "batch norm", what, cure)]
-
-
-def batch_statistics(case):
-    """BatchNormalization whose statistics, of pretraining, are not those of the examples at hand."""
-    read, given = case.input_shape, getattr(case.x, "shape", ())[1:]
-    if (
-        read is None
-        or len(read) != len(given)
-        or any(a not in (None, b) for a, b in zip(read, given, strict=True))
-    ):
-        return "the model does not read these examples, or several inputs"
-    apart = statistics_apart(case.model, case.x)
-    far = {name: by for name, by in apart.items() if by[0] > _SHIFT or by[1] > _RATIO}
-    if not far:
-        return []
-    name, (shift, ratio) = max(far.items(), key=lambda item: max(item[1][0] / _SHIFT, item[1][1] / _RATIO))
-    what = (
-        f"{len(far)} of {len(apart)} BatchNormalization layers keep other statistics than these examples have "
-        f"({name}: means {shift:.1f} deviations apart, deviations {ratio:.1f}-fold): a head that is probed first meets "
-        f"other features as soon as they are live"
-    )
-    cure = (
-        'Keep them as they are (full(batch_norm="frozen")) where pretraining saw altered examples, as by SimMIM; '
-        "where these are data of another kind, bring them up to date first (finetuning.refresh_batch_norm)."
-    )
-    return [Finding("warning", "statistics", what, cure)]
 
 
 def compile_state(case):

@@ -14,10 +14,12 @@ def full(epochs=10, *, learning_rate=None, batch_norm="auto"):
     Args:
         epochs: passes over the labelled data.
         learning_rate: peak learning rate; None derives it as said above.
-        batch_norm: "auto": BatchNormalization is live; "frozen": that of the backbone keeps the statistics of
-            pretraining. Right where these are not the examples' own, as after `SimMIM`, which saw painted-over
-            pictures: with 10 labels per class of Fashion-MNIST 0.62 frozen and 0.51 live, after `SimCLR` 0.69 both
-            (a small ResNet, `linear_probe() + full()`). `diagnose` says where they are far.
+        batch_norm: "auto": BatchNormalization is live, as training from scratch needs it; "frozen": that of the
+            backbone keeps the statistics of pretraining. With few labels try both on development examples, for each was
+            ahead somewhere (`linear_probe() + full()`, accuracy frozen and live): a small ResNet from MNIST to
+            Fashion-MNIST 0.66 and 0.58 at 10 labels per class, 0.78 and 0.74 at 200; on Fashion-MNIST itself at 10
+            after `SimMIM` 0.62 and 0.51, after `RotationPrediction` 0.65 and 0.62, after `SimCLR` 0.72 both; a `cnn` on
+            digits at 5 0.93 and 0.94.
 
     Returns:
         A `Policy` of one stage.
