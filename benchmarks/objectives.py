@@ -244,6 +244,7 @@ def main():
     parser.add_argument("--objectives", nargs="*", default=[*ends, *names()])
     parser.add_argument("--cpu-seconds", type=float, default=240.0, help="of each pretraining")
     parser.add_argument("--batch-size", type=int, default=256)
+    parser.add_argument("--labels", type=int, nargs="*", default=BUDGETS, help="per class, of a fine-tuning")
     parser.add_argument(
         "--widths", type=int, nargs=3, default=WIDTHS, help="of the residual network's blocks"
     )
