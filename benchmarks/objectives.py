@@ -24,14 +24,14 @@ from tftransfer.evaluation.intervals import mean_interval
 from tftransfer.evaluation.probes import embed, knn_accuracy, ridge_accuracy
 
 P = tt.policies
-BUDGETS = [1, 5, 10, 50]  # labels per class
+BUDGETS = (1, 5, 10, 50)  # labels per class
 RATES = (1e-3, 3e-3, 1e-2, 3e-2, 1e-1)  # of scratch
 PROBED, DEVELOPMENT = 10_000, 2000
 TOKENS = ("MaskedAutoencoder", "IJEPA", "NextPatchPrediction")  # need an embedder and a trunk
 TOKEN_BATCH = 64  # they learn nothing in few steps, and lose nothing in small batches
 # They saw altered pictures: BatchNormalization keeps the statistics of pretraining while few labels tune it.
-FROZEN = ("RotationPrediction", "SimMIM", "GAN")
-WIDTHS = [16, 32, 64]  # of the residual network
+FROZEN = ("RotationPrediction", "SimMIM")
+WIDTHS = (16, 32, 64)  # of the residual network
 VIEWS = {"fashion_mnist": {"crop_scale": (0.3, 1.0)}, "cifar10_jpg": {"crop_scale": (0.2, 1.0)}}
 SETTINGS = {  # of small pictures and batches, and for features that are probed
     "SimCLR": {"temperature": 0.5},
@@ -43,7 +43,7 @@ SETTINGS = {  # of small pictures and batches, and for features that are probed
 }
 
 
-def small_resnet(shape, widths=WIDTHS):
+def small_resnet(shape, widths):
     """Three residual blocks behind a stem of stride 2; a plain Keras model, as a user would bring one."""
     layers = keras.layers
 
@@ -62,11 +62,11 @@ def small_resnet(shape, widths=WIDTHS):
     return keras.Model(pictures, x, name="small_resnet")
 
 
-def backbone_of(name, shape):
+def backbone_of(name, shape, widths):
     if name in TOKENS or name.endswith("_vit"):
         causal = {"causal": True} if name == "NextPatchPrediction" else {}
         return tt.backbones.vit(shape, patch_size=4, width=96, depth=4, num_heads=4, **causal)
-    return small_resnet(shape)
+    return small_resnet(shape, widths)
 
 
 def names():
@@ -84,11 +84,13 @@ def loaded(root, data):
     return train.x, pool, type(rest)(rest.x[:DEVELOPMENT], rest.y[:DEVELOPMENT]), test
 
 
-def objective_of(name, backbone, data):
+def objective_of(name, backbone, data, least_crop):
     cls, options = getattr(tt.objectives, name), dict(SETTINGS.get(name, {}))
     if issubclass(cls, tt.objectives.joint_embedding.JointEmbedding):
         flip = data != "fashion_mnist" or {"flip": False}
         view = {**VIEWS[data], **({} if flip is True else flip)}
+        if least_crop:
+            view["crop_scale"] = (least_crop, 1.0)
         if name != "DINO":  # it makes views of several sizes itself
             options["augmentation"] = tt.layers.RandomView(**view)
     return cls(backbone, **options)
@@ -99,7 +101,8 @@ def pretrain(name, data, pictures, path, options, seed):
     epochs = None
     for trial in (True, False):
         keras.utils.set_random_seed(seed)
-        objective = objective_of(name, backbone_of(name, pictures.shape[1:]), data)
+        backbone = backbone_of(name, pictures.shape[1:], options.widths)
+        objective = objective_of(name, backbone, data, options.least_crop)
         batch = min(options.batch_size, TOKEN_BATCH) if name in TOKENS else options.batch_size
         if trial:
             tt.pretrain(objective, pictures[: 4 * batch], epochs=1, batch_size=batch, verbose=0)  # traces
@@ -139,7 +142,7 @@ def epochs_for(few, steps):
 def few_labels(name, path, pool, test, options):
     """Accuracy of the pretrained backbone at each budget, over draws of the labels."""
     found, batch_norm = {}, "frozen" if name in FROZEN else "auto"
-    for budget in BUDGETS:
+    for budget in options.labels:
         found[str(budget)] = []
         for seed in range(options.draws):
             few = pool.few(budget, seed=seed)
@@ -152,13 +155,13 @@ def few_labels(name, path, pool, test, options):
 def scratch(name, shape, pool, development, test, options):
     """The control: its rate chosen on development examples for each budget."""
     found, chosen = {}, {}
-    for budget in BUDGETS:
+    for budget in options.labels:
 
         def accuracy(rate, seed, scored, budget=budget):
             few = pool.few(budget, seed=seed)
             keras.utils.set_random_seed(seed)
             policy = P.full(epochs_for(few, options.steps), learning_rate=rate)
-            return tuned(backbone_of(name, shape), few, policy, seed, scored)
+            return tuned(backbone_of(name, shape, options.widths), few, policy, seed, scored)
 
         reached = {r: np.mean([accuracy(r, s, development) for s in range(2)]) for r in RATES}
         chosen[str(budget)] = rate = max(reached, key=reached.get)
@@ -170,13 +173,13 @@ def supervised(name, shape, pool, test, options):
     """All labels, for the budget of a pretraining."""
     keras.utils.set_random_seed(0)
     begun, epochs = time.process_time(), 0
-    task = tt.tasks.Classifier(backbone_of(name, shape), num_classes=10)
+    task = tt.tasks.Classifier(backbone_of(name, shape, options.widths), num_classes=10)
     tt.finetune(task, pool.few(10, seed=0), policy=P.full(1, learning_rate=1e-3), verbose=0)  # traces
     part = type(pool)(pool.x[:2048], pool.y[:2048])
     begun = time.process_time()
     tt.finetune(task, part, policy=P.full(1, learning_rate=1e-3), batch_size=128, verbose=0)
     epochs = max(1, round(options.cpu_seconds / (time.process_time() - begun) * 2048 / pool.size))
-    task = tt.tasks.Classifier(backbone_of(name, shape), num_classes=10)
+    task = tt.tasks.Classifier(backbone_of(name, shape, options.widths), num_classes=10)
     tt.finetune(task, pool, policy=P.full(epochs, learning_rate=3e-3), batch_size=128, verbose=2)
     return {"accuracy": tt.evaluate(task, test, verbose=0).metrics["accuracy"], "epochs": epochs}
 
@@ -193,7 +196,7 @@ def run(root, data, name, seed, options):
         line |= supervised(name, shape, pool, test, options)
     elif name.startswith("random"):
         keras.utils.set_random_seed(seed)
-        line |= {"probes": probed(backbone_of(name, shape), pool, test)}
+        line |= {"probes": probed(backbone_of(name, shape, options.widths), pool, test)}
         line |= scratch(name, shape, pool, development, test, options)
     else:
         path = options.out / f"{data}_{name}_{seed}.weights.h5"
@@ -210,13 +213,14 @@ def run(root, data, name, seed, options):
 def table(folder):
     """Markdown: a row per objective, made from the files that are there."""
     lines = [json.loads(file.read_text()) for file in sorted(folder.glob("*.json"))]
+    budgets = sorted({int(b) for line in lines for b in line.get("few", ())})
     text = []
     for data in dict.fromkeys(line["data"] for line in lines):
         text += [f"### {data}", ""]
         text += [
-            "| objective | epochs | CPU s | k-NN | ridge probe | " + " | ".join(map(str, BUDGETS)) + " |"
+            "| objective | epochs | CPU s | k-NN | ridge probe | " + " | ".join(map(str, budgets)) + " |"
         ]
-        text += ["|---" * (5 + len(BUDGETS)) + "|"]
+        text += ["|---" * (5 + len(budgets)) + "|"]
         for name in dict.fromkeys(line["objective"] for line in lines if line["data"] == data):
             mine = [line for line in lines if (line["data"], line["objective"]) == (data, name)]
             if "accuracy" in mine[0]:
@@ -225,7 +229,7 @@ def table(folder):
                 )
                 continue
             probes = [f"{np.mean([line['probes'][k] for line in mine]):.3f}" for k in ("knn", "ridge")]
-            few = [[v for line in mine for v in line["few"].get(str(b), ())] for b in BUDGETS]
+            few = [[v for line in mine for v in line["few"].get(str(b), ())] for b in budgets]
             few = [str(mean_interval(values)) if values else "" for values in few]
             spent = f"{mine[0].get('epochs', '')} | {mine[0].get('cpu_seconds', 0):.0f}"
             text.append(f"| {name} | {spent} | " + " | ".join(probes + few) + " |")
@@ -254,9 +258,6 @@ def main():
     parser.add_argument("--draws", type=int, default=5, help="of the labels")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
-    WIDTHS[:], BUDGETS[:] = options.widths, options.labels
-    for view in VIEWS.values() if options.least_crop else ():
-        view["crop_scale"] = (options.least_crop, 1.0)
     root = real_data.folder(options.data)
     for seed in options.seeds:
         for name in options.objectives:
