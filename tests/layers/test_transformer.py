@@ -192,6 +192,27 @@ def test_rematerialized_steps_are_the_same(post_norm):
         np.testing.assert_allclose(rematerialized, plain, atol=1e-6)
 
 
+@pytest.mark.skipif(
+    keras.backend.backend() != "tensorflow", reason="JAX's steps have no variables to race for"
+)
+def test_the_way_back_does_not_read_weights_again():
+    """A second read raced with the optimizer's update, for TensorFlow's graph optimizer lost their order."""
+    import tensorflow as tf
+
+    inputs = keras.Input((None, 8))
+    model = keras.Model(inputs, TransformerBlock(2, rematerialize=True)(inputs))
+
+    @tf.function
+    def gradients(x):
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_mean(model(x, training=True) ** 2)
+        return tape.gradient(loss, model.trainable_variables)
+
+    graph = gradients.get_concrete_function(tokens(4, 6, 8)).graph
+    reads = [op for op in graph.get_operations() if op.type == "ReadVariableOp" and op.outputs[0].consumers()]
+    assert len(reads) == len({op.inputs[0].name for op in reads}) == len(model.trainable_variables)
+
+
 def test_configs_of_files_before_text_still_serve():
     config = TransformerBlock(2).get_config()
     for name in ("post_norm", "rotary", "activation", "epsilon", "rematerialize"):

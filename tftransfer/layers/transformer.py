@@ -6,6 +6,7 @@ from keras import ops
 
 from tftransfer.layers.config import Configured, register
 from tftransfer.layers.gelu import gelu
+from tftransfer.layers.remat import rematerialized
 
 
 @register
@@ -199,11 +200,16 @@ class TransformerBlock(Configured, keras.layers.Layer):
 
     def call(self, tokens, segments=None, training=None):
         drop = (lambda x: self.drop(x, training=training)) if self.drop else (lambda x: x)
-        kept = (
-            keras.remat if self.rematerialize and training else (lambda f: f)
-        )  # dropout is drawn outside, once
-        attend = kept(lambda x: self.attention(x if self.post_norm else self.norm_1(x), segments))
-        think = kept(lambda x: self.mlp_2(self.mlp_1(x if self.post_norm else self.norm_2(x))))
+
+        def attend(x):
+            return self.attention(x if self.post_norm else self.norm_1(x), segments)
+
+        def think(x):
+            return self.mlp_2(self.mlp_1(x if self.post_norm else self.norm_2(x)))
+
+        if self.rematerialize and training:  # dropout is drawn outside, once
+            attend = rematerialized(attend, [self.norm_1, self.attention])
+            think = rematerialized(think, [self.norm_2, self.mlp_1, self.mlp_2])
         if self.post_norm:
             tokens = self.norm_1(tokens + drop(attend(tokens)))
             return self.norm_2(tokens + drop(think(tokens)))
