@@ -103,7 +103,7 @@ def test_one_rate_is_not_searched():
     assert Comparison(rows).gain(5).n == 2 and rows[0].steps == 100 and rows[0].learning_rate is None
 
 
-def test_each_fit_ticks_once():
+def test_each_fit_and_each_scoring_of_the_test_examples_ticks_once():
     ticks = []
     fakes = Fakes({0.1: 0.3, 0.2: 0.8})
     run_trials(
@@ -116,7 +116,8 @@ def test_each_fit_ticks_once():
         rates=[0.1, 0.2],
         tick=lambda: ticks.append(1),
     )
-    assert len(ticks) == 4 + (2 + 1) * 3 + 1  # 0.4 was tried as well, since 0.2 lay at the edge
+    fits = 4 + (2 + 1) * 3 + 1  # 0.4 was tried as well, since 0.2 lay at the edge
+    assert len(ticks) == fits + 2 * 4
 
 
 @pytest.mark.parametrize("rates", ([0.1, 0.2], [0.2, 0.1]))

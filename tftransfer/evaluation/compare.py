@@ -100,7 +100,8 @@ def compare(
     pool, held_out, test = (read_texts(part, wiring.backbone) for part in (pool, held_out, test))
     searched = min(3, draws) if len(rates) > 1 else 0
     fits = len(budgets) * (draws + searched * len(rates) + draws - searched)
-    bar = keras.utils.Progbar(fits, unit_name="fit", verbose=1) if verbose else None
+    scorings = 2 * draws * len(budgets)  # of the test examples
+    bar = keras.utils.Progbar(fits + scorings, unit_name="fit or scoring", verbose=1) if verbose else None
     try:
         rows, searches = run_trials(
             wiring.arms(),

@@ -47,7 +47,7 @@ def run_trials(
         development: Examples that choose the rate; neither drawn from nor tested on.
         test: Examples of the final figures.
         rates: Learning rates to try for scratch.
-        tick: Called after each fit.
+        tick: Called after each fit, and after each scoring of the test examples.
         more: Called with the number of fits that are added, when the search goes on beyond the rates.
 
     Returns:
@@ -60,11 +60,11 @@ def run_trials(
         fitted = [
             _fit(arms, "pretrained", seed, few, None, tick) for seed, few in zip(seeds, draws, strict=True)
         ]
-        rows.append(_row(arms, budget, "pretrained", fitted, test, None))
+        rows.append(_row(arms, budget, "pretrained", fitted, test, None, tick))
         rate, first, search = _search(arms, seeds, draws, development, rates, tick, more)
         rest = zip(seeds[len(first) :], draws[len(first) :], strict=True)
         fitted = first + [_fit(arms, "scratch", seed, few, rate, tick) for seed, few in rest]
-        rows.append(_row(arms, budget, "scratch", fitted, test, rate))
+        rows.append(_row(arms, budget, "scratch", fitted, test, rate, tick))
         searches.append({"labels_per_class": budget, **search})
     return rows, searches
 
@@ -126,8 +126,11 @@ def _beyond(tried):
     return []
 
 
-def _row(arms, budget, arm, fitted, test, rate):
-    scores = [arms.score(arms.restore(arm, weights), test) for weights, _, _ in fitted]
+def _row(arms, budget, arm, fitted, test, rate, tick):
+    scores = []
+    for weights, _, _ in fitted:
+        scores.append(arms.score(arms.restore(arm, weights), test))
+        tick()
     return Row(
         labels_per_class=budget,
         arm=arm,
