@@ -39,6 +39,7 @@ SETTINGS = {  # of small pictures and batches, and for features that are probed
     "BYOL": {"momentum": 0.97},  # the paper's teacher would hardly move in a thousand steps
     "DINO": {"momentum": 0.97, "prototypes": 256, "local_views": 2},
     "Autoencoder": {"noise": 0.3, "pooling": "mean"},
+    "GAN": {"pooling": "mean"},
     "VariationalAutoencoder": {"pooling": "mean"},
 }
 

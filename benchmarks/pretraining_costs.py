@@ -3,7 +3,7 @@
     python benchmarks/pretraining_costs.py [memory first views] [--turns 5] [--json FILE]
 
 memory  peak resident memory of SimCLR on pictures of 32 pixels at batches up to 1,024, small CNN and ResNet-18, whole
-        process, TensorFlow's own 0.4 GB included; also in `mixed_bfloat16`.
+        process, TensorFlow's own 0.4 GB included; also in `mixed_bfloat16`, and with `layers.rematerialize`.
 first   CPU-seconds from the imports to the end of the first step, in a process of its own: the masked autoencoder of a
         ViT of 6 and of 12 blocks of 192 (ViT-tiny), and SimCLR on ResNet-18.
 views   a step of SimCLR whose views are made inside the compiled step, made ahead in `tf.data` (`data.two_views`), and
@@ -26,6 +26,7 @@ MEMORY = [
     ("resnet18", 256),
     ("resnet18", 1024),
     ("resnet18 mixed_bfloat16", 1024),
+    ("resnet18 rematerialized", 1024),
 ]
 FIRST = ["vit 6 masked autoencoder", "vit 12 masked autoencoder", "resnet18 SimCLR"]
 
@@ -53,6 +54,8 @@ def objective_of(name, batch):
     if policy.startswith("mixed"):
         keras.config.set_dtype_policy(policy)
     backbone = getattr(tt.backbones, name)((32, 32, 3))
+    if policy == "rematerialized":
+        tt.layers.rematerialize(backbone)
     return tt.objectives.SimCLR(backbone, temperature=0.5), x
 
 

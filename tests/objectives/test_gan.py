@@ -7,9 +7,8 @@ from keras import ops
 
 from tests.objectives.conftest import stripes, tiny_backbone
 from tftransfer import backbones
-from tftransfer.objectives import GAN
-from tftransfer.objectives.adversarial import discriminator_loss, generator_loss
-from tftransfer.objectives.gan import gradient_penalty
+from tftransfer.objectives import GAN, BiGAN
+from tftransfer.objectives.adversarial import discriminator_loss, generator_loss, gradient_penalty
 
 tensorflow_only = pytest.mark.skipif(
     keras.backend.backend() != "tensorflow", reason="about gradients in TensorFlow"
@@ -71,6 +70,24 @@ def test_the_fixed_copy_says_the_same():
     objective = GAN(tiny_backbone("cnn"), latent_width=4)
     outputs = objective(stripes(), training=False)
     np.testing.assert_allclose(outputs["made"], outputs["made_fixed"], atol=1e-5)
+
+
+@pytest.mark.compute
+@pytest.mark.parametrize("cls", [GAN, BiGAN])
+def test_the_statistics_of_the_backbone_are_those_of_real_examples(cls):
+    norm = keras.layers.BatchNormalization(momentum=0.9)
+    objective = cls(keras.Sequential([keras.Input((2,)), norm, keras.layers.Dense(3)]), latent_width=4)
+    objective(np.full((8, 2), 0.75, "float32"), training=True)
+    np.testing.assert_allclose(norm.moving_mean, [0.1 * 0.75] * 2, rtol=1e-5)
+
+
+@pytest.mark.parametrize("cls", [GAN, BiGAN])
+@pytest.mark.parametrize(("pooling", "width"), [("mean", 8), ("max", 8), ("flatten", 32)])
+def test_may_tell_by_one_vector_an_example(cls, pooling, width):
+    objective = cls(tiny_backbone("cnn"), pooling=pooling)
+    reading = objective.discriminator if cls is GAN else objective.encoder
+    assert reading.layers[-1].kernel.shape[0] == width
+    assert cls.from_config(objective.get_config()).pooling == pooling
 
 
 def test_the_generator_finds_a_distribution():

@@ -4,9 +4,10 @@ import dataclasses
 
 import keras
 
+from tftransfer.layers import cut_tensors
 from tftransfer.policies.adapters import Adapter
 
-__all__ = ["cut_tensors", "depth_groups"]
+__all__ = ["depth_groups"]
 
 
 def depth_groups(task, paths):
@@ -105,41 +106,6 @@ def _holds_blocks(layer):
     """Whether a subclassed layer holds several composite layers of one class: a stack of blocks."""
     kinds = [type(child) for child in _children(layer) if _children(child)]
     return any(kinds.count(kind) > 1 for kind in set(kinds))
-
-
-def cut_tensors(model, *, integers=True):
-    """Where only one tensor of a functional model is alive.
-
-    Args:
-        model: a functional model.
-        integers: whether tensors of whole numbers count, such as the documents of a text's tokens, which every block
-            reads.
-
-    Returns:
-        A list of `(layers, tensor)`: the layers since the cut before, and the tensor that is the cut. The
-        last is the model's output.
-    """
-    depths = sorted(model._nodes_by_depth, reverse=True)
-    nodes = [node for depth in depths for node in model._nodes_by_depth[depth]]
-    uses = {}  # id of a tensor -> how many nodes still read it
-    for tensor in [t for node in nodes for t in node.input_tensors] + list(model.outputs):
-        uses[id(tensor)] = uses.get(id(tensor), 0) + 1
-    alive, run, cuts, seen = {}, [], [], set()
-    for node in nodes:
-        for tensor in node.input_tensors:
-            uses[id(tensor)] -= 1
-            if not uses[id(tensor)]:
-                alive.pop(id(tensor), None)
-        made = [t for t in node.output_tensors if integers or "float" in str(t.dtype)]
-        alive.update({id(tensor): tensor for tensor in made if uses.get(id(tensor))})
-        layer = node.operation
-        if isinstance(layer, keras.layers.Layer) and id(layer) not in seen:
-            seen.add(id(layer))  # a layer used in several places counts where it stands first
-            run.append(layer)
-        if len(alive) == 1:
-            cuts.append((run, next(iter(alive.values()))))
-            run = []
-    return cuts
 
 
 def _merged(segments):

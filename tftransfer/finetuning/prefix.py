@@ -2,7 +2,7 @@
 
 import keras
 
-from tftransfer.finetuning.depth import cut_tensors
+from tftransfer.layers import cut_tensors
 
 __all__ = ["split", "why_it_ends", "why_it_moves"]
 

@@ -5,6 +5,7 @@ from tftransfer.layers.causal_steps import CausalSteps
 from tftransfer.layers.config import Configured, register
 from tftransfer.layers.contrast import contrast, paired_contrast
 from tftransfer.layers.corruption import corrupted_rows, swap_values
+from tftransfer.layers.cuts import cut_tensors
 from tftransfer.layers.decoder import example_decoder, example_generator
 from tftransfer.layers.generation import beam_search, choose_tokens, kept_writer, write_tokens
 from tftransfer.layers.hub_texts import plain_ids
@@ -16,6 +17,7 @@ from tftransfer.layers.positions import PositionEmbedding, sincos_positions
 from tftransfer.layers.projector import projector
 from tftransfer.layers.random_states import random_states, random_states_kept
 from tftransfer.layers.raw_texts import are_texts, to_ids
+from tftransfer.layers.remat import rematerialize, rematerialized
 from tftransfer.layers.scaling import check_unit_pixels, greatest_pixel, rescales_pixels
 from tftransfer.layers.schedule import StepCount, cosine
 from tftransfer.layers.span_corruption import cut_spans
@@ -91,6 +93,7 @@ __all__ = [
     "corrupted_rows",
     "cosine",
     "cut_spans",
+    "cut_tensors",
     "default_view",
     "example_decoder",
     "example_generator",
@@ -111,6 +114,8 @@ __all__ = [
     "random_states",
     "random_states_kept",
     "register",
+    "rematerialize",
+    "rematerialized",
     "rescales_pixels",
     "row_targets",
     "sincos_positions",

@@ -4,7 +4,7 @@ import keras
 from keras import ops
 
 from tftransfer.layers import pool, register
-from tftransfer.objectives.adversarial import Adversarial, discriminator_loss, fixed, generator_loss
+from tftransfer.objectives.adversarial import Adversarial, fixed, generator_loss
 
 
 @register
@@ -31,6 +31,9 @@ class BiGAN(Adversarial):
         latent_width: size of a code.
         generator: `"auto"` (convolutional for pictures, dense otherwise), `"dense"`, `"convolutional"`, or a
             `keras.Model` of your own from codes `(batch, latent_width)` to examples, before their sigmoid.
+        pooling: what the code is made from: `"flatten"`, all features, or their `"mean"` or `"max"`.
+        penalty_weight: γ of the penalty on the discriminator at real pairs, as in `GAN`; 0, the paper's: none.
+        penalty_noise: σ, deviation of the noise that the penalty adds to real examples and their codes.
         seed: seed of all noise.
 
     Input: a batch of examples.
@@ -50,11 +53,12 @@ class BiGAN(Adversarial):
     (3, 4)
     """
 
-    def __init__(self, backbone, *, latent_width=64, generator="auto", seed=0, **kwargs):
+    def __init__(self, backbone, *, latent_width=64, generator="auto", pooling="flatten", seed=0, **kwargs):
         super().__init__(backbone, latent_width=latent_width, generator=generator, seed=seed, **kwargs)
         code = keras.layers.Dense(latent_width, name="code")
-        flat = pool(backbone.output_shape, kind="flatten")(backbone.outputs[0])
-        self.encoder = keras.Model(backbone.inputs, code(flat), name="encoder")
+        self.pooling = pooling
+        pooled = pool(backbone.output_shape, kind=pooling)(backbone.outputs[0])
+        self.encoder = keras.Model(backbone.inputs, code(pooled), name="encoder")
         reader = type(backbone).from_config(backbone.get_config())
         seen = pool(reader.output_shape, kind="flatten")(reader.outputs[0])
         codes = keras.Input((latent_width,), name="codes")
@@ -79,13 +83,17 @@ class BiGAN(Adversarial):
         codes = self.encode(real, training)
         noise = self.noise((self.latent_width,), ops.shape(real)[0])
         made = self.make(noise, training)
-        return {
+        outputs = {
             "real": self.discriminator([real, ops.stop_gradient(codes)], training=training),
             "made": self.discriminator([ops.stop_gradient(made), noise], training=training),
             "real_fixed": fixed(self.discriminator, [real, codes], training),
             "made_fixed": fixed(self.discriminator, [made, noise], training),
         }
+        if self.penalty_weight:
+            pair = [self.noisy(real), self.noisy(ops.stop_gradient(codes))]
+            outputs["noisy"] = self.discriminator(pair, training=training)
+        return outputs
 
     def losses_of(self, outputs):
         making = generator_loss(outputs["made_fixed"]) + generator_loss(-outputs["real_fixed"])
-        return discriminator_loss(outputs["real"], outputs["made"]), making
+        return self.telling(outputs), making

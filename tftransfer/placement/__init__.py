@@ -10,9 +10,11 @@ from tftransfer.placement.global_batch import BatchPlan, batch_plan
 from tftransfer.placement.jax_strategy import JaxStrategy
 from tftransfer.placement.kernels import one_kernel
 from tftransfer.placement.launch import launch
+from tftransfer.placement.methods import replace_method
 from tftransfer.placement.model import PlacedModel
 from tftransfer.placement.normalization import adapt_batch_normalization
 from tftransfer.placement.precision import check_precision
+from tftransfer.placement.rematerialization import remat
 from tftransfer.placement.replicas import all_gather, per_example, replica_id, replicas, rows_before_and_total
 from tftransfer.placement.scaling import Link, Scaling, gradient_bytes, scaling
 from tftransfer.placement.strategies import strategy
@@ -40,6 +42,8 @@ __all__ = [
     "needs_static_shapes",
     "one_kernel",
     "per_example",
+    "remat",
+    "replace_method",
     "replica_id",
     "replicas",
     "rows_before_and_total",
