@@ -5,7 +5,8 @@
 A small ResNet, or a small ViT where the objective hides tokens, is pretrained without labels for a fixed budget of CPU
 seconds; its frozen features are probed (k nearest neighbours; ridge regression) with all labels, and it is fine-tuned
 on few, against the same architecture from scratch at the best of five rates on development examples, at least as many
-steps. `random` and `supervised` (all labels, the same budget) are the ends between which the objectives stand.
+steps. `random` and `supervised` (all labels, the same budget) are the ends between which the objectives stand; `views`
+is the control with the views of the joint-embedding objectives as augmentation while it is trained on the few labels.
 Test examples are scored once, at the end. Every run is a `.json` of its own, so that the table, `objectives.md`, can be
 filled run by run; a run whose file is there is not repeated.
 """
@@ -32,7 +33,7 @@ TOKEN_BATCH = 64  # they learn nothing in few steps, and lose nothing in small b
 # They saw altered pictures: BatchNormalization keeps the statistics of pretraining while few labels tune it.
 FROZEN = ("RotationPrediction", "SimMIM")
 WIDTHS = (16, 32, 64)  # of the residual network
-VIEWS = {"fashion_mnist": {"crop_scale": (0.3, 1.0)}, "cifar10_jpg": {"crop_scale": (0.2, 1.0)}}
+CROPS = {"fashion_mnist": (0.3, 1.0), "cifar10_jpg": (0.2, 1.0)}  # shares of a picture that a view holds
 SETTINGS = {  # of small pictures and batches, and for features that are probed
     "SimCLR": {"temperature": 0.5},
     "MoCo": {"temperature": 0.3},
@@ -85,15 +86,16 @@ def loaded(root, data):
     return train.x, pool, type(rest)(rest.x[:DEVELOPMENT], rest.y[:DEVELOPMENT]), test
 
 
+def view_of(data, least_crop):
+    crop = (least_crop, 1.0) if least_crop else CROPS[data]
+    return tt.layers.RandomView(crop_scale=crop, **({"flip": False} if data == "fashion_mnist" else {}))
+
+
 def objective_of(name, backbone, data, least_crop):
     cls, options = getattr(tt.objectives, name), dict(SETTINGS.get(name, {}))
-    if issubclass(cls, tt.objectives.joint_embedding.JointEmbedding):
-        flip = data != "fashion_mnist" or {"flip": False}
-        view = {**VIEWS[data], **({} if flip is True else flip)}
-        if least_crop:
-            view["crop_scale"] = (least_crop, 1.0)
-        if name != "DINO":  # it makes views of several sizes itself
-            options["augmentation"] = tt.layers.RandomView(**view)
+    joint = issubclass(cls, tt.objectives.joint_embedding.JointEmbedding)
+    if joint and name != "DINO":  # it makes views of several sizes itself
+        options["augmentation"] = view_of(data, least_crop)
     return cls(backbone, **options)
 
 
@@ -129,9 +131,9 @@ def probed(backbone, pool, test):
     }
 
 
-def tuned(backbone, few, policy, seed, scored):
+def tuned(backbone, few, policy, seed, scored, view=None):
     keras.utils.set_random_seed(seed)
-    task = tt.tasks.Classifier(backbone, num_classes=10)
+    task = tt.tasks.Classifier(backbone, num_classes=10, augmentation=view)
     tt.finetune(task, few, policy=policy, batch_size=32, seed=seed, verbose=0)
     return tt.evaluate(task, scored, verbose=0).metrics["accuracy"]
 
@@ -153,16 +155,17 @@ def few_labels(name, path, pool, test, options):
     return found
 
 
-def scratch(name, shape, pool, development, test, options):
+def scratch(name, data, pool, development, test, options):
     """The control: its rate chosen on development examples for each budget."""
-    found, chosen = {}, {}
+    found, chosen, shape = {}, {}, pool.x.shape[1:]
+    view = view_of(data, options.least_crop) if name.startswith("views") else None
     for budget in options.labels:
 
         def accuracy(rate, seed, scored, budget=budget):
             few = pool.few(budget, seed=seed)
             keras.utils.set_random_seed(seed)
             policy = P.full(epochs_for(few, options.steps), learning_rate=rate)
-            return tuned(backbone_of(name, shape, options.widths), few, policy, seed, scored)
+            return tuned(backbone_of(name, shape, options.widths), few, policy, seed, scored, view)
 
         reached = {r: np.mean([accuracy(r, s, development) for s in range(2)]) for r in RATES}
         chosen[str(budget)] = rate = max(reached, key=reached.get)
@@ -195,10 +198,10 @@ def run(root, data, name, seed, options):
     shape = pictures.shape[1:]
     if name.startswith("supervised"):
         line |= supervised(name, shape, pool, test, options)
-    elif name.startswith("random"):
+    elif name.startswith(("random", "views")):
         keras.utils.set_random_seed(seed)
         line |= {"probes": probed(backbone_of(name, shape, options.widths), pool, test)}
-        line |= scratch(name, shape, pool, development, test, options)
+        line |= scratch(name, data, pool, development, test, options)
     else:
         path = options.out / f"{data}_{name}_{seed}.weights.h5"
         line |= pretrain(name, data, pictures, path, options, seed)
@@ -242,7 +245,7 @@ def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    ends = ["random_resnet", "random_vit", "supervised_resnet", "supervised_vit"]
+    ends = [f"{end}_{net}" for end in ("random", "views", "supervised") for net in ("resnet", "vit")]
     parser.add_argument("--data", help="folder of the originals; else TFTRANSFER_DATA")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/objectives"))
     parser.add_argument("--sets", nargs="*", default=["fashion_mnist", "cifar10_jpg"])

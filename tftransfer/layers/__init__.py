@@ -17,7 +17,7 @@ from tftransfer.layers.positions import PositionEmbedding, sincos_positions
 from tftransfer.layers.projector import projector
 from tftransfer.layers.random_states import random_states, random_states_kept
 from tftransfer.layers.raw_texts import are_texts, to_ids
-from tftransfer.layers.remat import rematerialize, rematerialized
+from tftransfer.layers.remat import rematerialize
 from tftransfer.layers.scaling import check_unit_pixels, greatest_pixel, rescales_pixels
 from tftransfer.layers.schedule import StepCount, cosine
 from tftransfer.layers.span_corruption import cut_spans
@@ -115,7 +115,6 @@ __all__ = [
     "random_states_kept",
     "register",
     "rematerialize",
-    "rematerialized",
     "rescales_pixels",
     "row_targets",
     "sincos_positions",

@@ -9,7 +9,7 @@ from keras.src.backend import AutocastScope
 from tftransfer import placement
 from tftransfer.layers.cuts import cut_tensors
 
-__all__ = ["rematerialize", "rematerialized"]
+__all__ = ["rematerialize"]
 
 
 def rematerialize(model):
