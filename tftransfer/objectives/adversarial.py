@@ -73,7 +73,7 @@ class Adversarial(Objective):
         ValueError: for a size or weight out of range, a generator of another shape, or a backbone that reads 0 to 255.
     """
 
-    default_learning_rate = 1e-3  # DCGAN's 2e-4 is for longer runs
+    default_learning_rate = 2e-4
     default_momentum = 0.5  # DCGAN's: with more the game swings
     default_weight_decay = 0.0
     value_range = (0.0, 1.0)
