@@ -59,12 +59,12 @@ def trained(build, again, steps=3, policy="float32"):
 )
 def test_training_gives_the_same_weights_and_statistics(build, policy):
     one, other = (trained(build, again, policy=policy) for again in (False, True))
-    np.testing.assert_allclose(other[1], one[1], rtol=1e-5 if policy == "float32" else 2e-3)
+    np.testing.assert_allclose(other[1], one[1], rtol=1e-5 if policy == "float32" else 2e-2)
     start = build()
     moved = 0
     for a, b, c in zip(one[0].variables, other[0].variables, start.variables, strict=True):
         a, b = np.asarray(a), np.asarray(b)
-        np.testing.assert_allclose(b, a, atol=2e-6 if policy == "float32" else 5e-3, err_msg=c.path)
+        np.testing.assert_allclose(b, a, atol=1e-5 if policy == "float32" else 2e-2, err_msg=c.path)
         moved += "moving" in c.path and np.abs(a - np.asarray(c)).max() > 1e-3
     assert moved == 2 * sum("moving_mean" in v.path for v in start.variables)
 
