@@ -62,3 +62,16 @@ def test_the_discriminator_has_weights_of_its_own():
     assert not shared
     with pytest.raises(ValueError, match="latent_width"):
         BiGAN(tiny_backbone("cnn"), latent_width=0)
+
+
+@pytest.mark.compute
+def test_a_penalty_is_part_of_the_loss_and_of_the_configuration():
+    objective = BiGAN(tiny_backbone("cnn"), latent_width=4, penalty_weight=0.5, penalty_noise=0.1)
+    again = BiGAN.from_config(objective.get_config())
+    assert (again.penalty_weight, again.penalty_noise) == (0.5, 0.1)
+    outputs = objective(stripes(), training=True)
+    with_it, _ = objective.losses_of(outputs)
+    penalty = np.mean(((np.asarray(outputs["noisy"]) - np.asarray(outputs["real"])) / 0.1) ** 2)
+    without, _ = objective.losses_of({k: v for k, v in outputs.items() if k != "noisy"})
+    assert penalty > 0
+    assert float(with_it) == pytest.approx(float(without) + 0.25 * penalty, rel=1e-5)

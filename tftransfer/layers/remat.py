@@ -123,10 +123,8 @@ def rematerialized(function, layers):
             given = list(zip(floats + states, [*values, *drawn], strict=True))
             with keras.StatelessScope(given) as scope:
                 y = function(x)
-            now = [(v, scope.get_current_value(v)) for v, _ in given]
-            changed = [
-                (v, value) for (v, value), (_, was) in zip(now, given, strict=True) if value is not was
-            ]
+            ends = [(v, was, scope.get_current_value(v)) for v, was in given]
+            changed = [(v, value) for v, was, value in ends if value is not was]
             moved[:] = [v for v, _ in changed]
             return y, *(ops.stop_gradient(value) for _, value in changed)
 

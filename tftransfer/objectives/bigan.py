@@ -53,8 +53,27 @@ class BiGAN(Adversarial):
     (3, 4)
     """
 
-    def __init__(self, backbone, *, latent_width=64, generator="auto", pooling="flatten", seed=0, **kwargs):
-        super().__init__(backbone, latent_width=latent_width, generator=generator, seed=seed, **kwargs)
+    def __init__(
+        self,
+        backbone,
+        *,
+        latent_width=64,
+        generator="auto",
+        penalty_weight=0.0,
+        penalty_noise=0.05,
+        pooling="flatten",
+        seed=0,
+        **kwargs,
+    ):
+        super().__init__(
+            backbone,
+            latent_width=latent_width,
+            generator=generator,
+            penalty_weight=penalty_weight,
+            penalty_noise=penalty_noise,
+            seed=seed,
+            **kwargs,
+        )
         code = keras.layers.Dense(latent_width, name="code")
         self.pooling = pooling
         pooled = pool(backbone.output_shape, kind=pooling)(backbone.outputs[0])

@@ -78,9 +78,15 @@ class GAN(Adversarial):
         seed=0,
         **kwargs,
     ):
-        penalty = {"penalty_weight": penalty_weight, "penalty_noise": penalty_noise}
-        game = {"latent_width": latent_width, "generator": generator, "seed": seed, **penalty}
-        super().__init__(backbone, **game, **kwargs)
+        super().__init__(
+            backbone,
+            latent_width=latent_width,
+            generator=generator,
+            penalty_weight=penalty_weight,
+            penalty_noise=penalty_noise,
+            seed=seed,
+            **kwargs,
+        )
         self.pooling = pooling
         pooled = pool(backbone.output_shape, kind=pooling)(backbone.outputs[0])
         logit = keras.layers.Dense(1, name="head")(pooled)
