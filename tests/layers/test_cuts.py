@@ -2,7 +2,7 @@
 
 import keras
 
-from tftransfer.layers import cut_tensors
+from tftransfer.layers import cut_tensors, functional
 
 
 def names(cuts):
@@ -28,3 +28,19 @@ def test_whole_numbers_that_every_block_reads_do_not_forbid_a_cut_where_they_do_
     model = keras.Model(inputs, x)
     with_them, without = (len(cut_tensors(model, integers=counts)) for counts in (True, False))
     assert without > with_them
+
+
+def test_only_models_of_one_input_and_output_are_functional():
+    class Subclassed(keras.Model):
+        def call(self, x):
+            return x
+
+    one = keras.Input((2,))
+    model = keras.Model(one, keras.layers.Dense(2)(one))
+    two = [keras.Input((2,)), keras.Input((2,))]
+    assert functional(model) is model
+    others = keras.Model(two, keras.layers.Add()(two)), keras.Model(one, [one, one]), Subclassed()
+    for other in (*others, keras.Sequential([keras.layers.Dense(2)]), keras.layers.Dense(2)):
+        assert functional(other) is None
+    built = keras.Sequential([keras.Input((2,)), keras.layers.Dense(2)])
+    assert functional(built).layers[-1] is built.layers[0]

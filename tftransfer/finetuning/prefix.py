@@ -2,7 +2,7 @@
 
 import keras
 
-from tftransfer.layers import cut_tensors
+from tftransfer.layers import cut_tensors, functional
 
 __all__ = ["split", "why_it_ends", "why_it_moves"]
 
@@ -54,11 +54,10 @@ def _parts(backbone, still):
     return (before, behind) if any(part.weights for part in before) else ([], [backbone])
 
 
-def _split(model, still):
-    if isinstance(model, keras.Sequential) and model.built:
-        model = keras.Model(model.inputs[0], model.outputs[0])
-    if not isinstance(model, keras.Model) or not hasattr(model, "_nodes_by_depth") or len(model.inputs) != 1:
-        return [], [model]
+def _split(layer, still):
+    model = functional(layer)
+    if model is None:
+        return [], [layer]
     source, start, before = model.inputs[0], model.inputs[0], []
     cuts = cut_tensors(model)
     for layers, tensor in cuts:

@@ -5,7 +5,7 @@ from tftransfer.layers.causal_steps import CausalSteps
 from tftransfer.layers.config import Configured, register
 from tftransfer.layers.contrast import contrast, paired_contrast
 from tftransfer.layers.corruption import corrupted_rows, swap_values
-from tftransfer.layers.cuts import cut_tensors
+from tftransfer.layers.cuts import cut_tensors, functional
 from tftransfer.layers.decoder import example_decoder, example_generator
 from tftransfer.layers.generation import beam_search, choose_tokens, kept_writer, write_tokens
 from tftransfer.layers.hub_texts import plain_ids
@@ -97,6 +97,7 @@ __all__ = [
     "default_view",
     "example_decoder",
     "example_generator",
+    "functional",
     "greatest_pixel",
     "hide_tokens",
     "kept_writer",

@@ -1,8 +1,32 @@
-"""Where a functional model may be cut in two."""
+"""Functional models: which layers are some, and where one may be cut in two."""
 
 import keras
 
-__all__ = ["cut_tensors"]
+__all__ = ["cut_tensors", "functional"]
+
+
+def functional(layer):
+    """The functional model of one input and one output that a layer is.
+
+    Args:
+        layer: any layer or model.
+
+    Returns:
+        The layer itself, or what a built Sequential one stands for, on the same layers; None where it is no such model.
+
+    Example:
+
+    >>> functional(keras.Sequential([keras.Input((4,)), keras.layers.Dense(2, name="dense")])).layers[1].name
+    'dense'
+    >>> functional(keras.layers.Dense(2)) is None
+    True
+    """
+    inputs, outputs = (getattr(layer, ends, None) or () for ends in ("inputs", "outputs"))
+    if not isinstance(layer, keras.Model) or not len(inputs) == len(outputs) == 1:
+        return None
+    if isinstance(layer, keras.Sequential):
+        return keras.Model(inputs[0], outputs[0])
+    return layer if hasattr(layer, "_nodes_by_depth") else None
 
 
 def cut_tensors(model, *, integers=True):

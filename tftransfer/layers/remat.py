@@ -7,7 +7,7 @@ from keras import ops
 from keras.src.backend import AutocastScope
 
 from tftransfer import placement
-from tftransfer.layers.cuts import cut_tensors
+from tftransfer.layers.cuts import cut_tensors, functional
 
 __all__ = ["rematerialize"]
 
@@ -41,25 +41,18 @@ def rematerialize(model):
     >>> tuple(backbone(ops.ones((2, 8, 8, 1)), training=True).shape)
     (2, 2, 2, 8)
     """
-    if not _opens(model):
+    if functional(model) is None:
         raise ValueError(
             f"rematerialize takes a functional or Sequential keras.Model of one input and one output; received "
             f"{model!r}. Build it by keras.Model(inputs, outputs), or rematerialize the models inside."
         )
     for inner in model._flatten_layers():
-        if _opens(inner):
+        if functional(inner) is not None:
             placement.replace_method(inner, "call", _by_parts)
     return model
 
 
 _parts_of = weakref.WeakKeyDictionary()
-
-
-def _opens(layer):
-    functional = isinstance(layer, keras.Model) and (
-        hasattr(layer, "_nodes_by_depth") or isinstance(layer, keras.Sequential)
-    )
-    return functional and len(layer.inputs or ()) == len(layer.outputs or ()) == 1
 
 
 def _by_parts(stock):
@@ -78,9 +71,7 @@ def _by_parts(stock):
 
 def _parts(model):
     """Functions one after the other, each with one matrix or one block; a model inside falls into its own."""
-    if isinstance(model, keras.Sequential):
-        model = keras.Model(model.inputs[0], model.outputs[0])
-    ends = []
+    model, ends = functional(model), []
     for layers, tensor in cut_tensors(model):
         learns = any(len(v.shape) > 1 for layer in layers for v in layer.weights)
         if ends and not (learns and ends[-1][1]):
@@ -97,7 +88,7 @@ def _part(start, end):
     def run(x):
         return part(x, training=True)
 
-    opens = any(map(_opens, part.layers))
+    opens = any(functional(layer) is not None for layer in part.layers)
     return run if opens or "float" not in str(start.dtype) else rematerialized(run, [part])
 
 
