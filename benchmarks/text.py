@@ -118,9 +118,9 @@ def corpus(root):
 
 
 def build(kind, tokenization, options):
-    sizes = {"width": options.width, "depth": options.depth}
-    if kind != "lstm":
-        sizes["num_heads"] = max(1, options.width // 32)
+    sizes = {"width": options.width, "depth": options.depth, "num_heads": max(1, options.width // 32)}
+    if kind == "lstm":
+        sizes = {"width": options.width}  # and as many layers as it has by default: more are hard to train
     return getattr(tt.backbones, kind)(tokenization, **sizes)
 
 

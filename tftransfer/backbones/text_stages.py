@@ -50,7 +50,7 @@ def check_sizes(*, builder, width, depth, num_heads=1):
         raise ValueError(f"width={width} does not divide by num_heads={num_heads}. Choose a multiple of it.")
 
 
-def text_backbone(text, *, width, embed, mix, documents, name):
+def text_backbone(text, *, width, embed, mix, documents, name, stddev=0.02):
     """Builds the model of ids `(batch, length)` to features `(batch, length, width)`, which are 0 at padding.
 
     Args:
@@ -60,6 +60,7 @@ def text_backbone(text, *, width, embed, mix, documents, name):
         mix: function of tokens and segments, to features.
         documents: whether documents packed into one row are kept apart.
         name: name of the model.
+        stddev: of the word vectors at the beginning.
 
     Example:
 
@@ -71,10 +72,9 @@ def text_backbone(text, *, width, embed, mix, documents, name):
     """
     ids = keras.Input((None,), dtype="int32", name="ids")
     read = ids if text.tokenization is None else text.tokenization(ids)
-    normal = keras.initializers.TruncatedNormal(stddev=0.02)
-    words = keras.layers.Embedding(text.vocabulary_size, width, embeddings_initializer=normal, name="words")(
-        read
-    )
+    normal = keras.initializers.TruncatedNormal(stddev=stddev)
+    words = keras.layers.Embedding(text.vocabulary_size, width, embeddings_initializer=normal, name="words")
+    words = words(read)
     embedder = keras.Model(ids, embed(words, ids), name="embedder")
 
     tokens = keras.Input((None, width), name="tokens")
@@ -114,4 +114,5 @@ def recurrent_backbone(cell, text, *, width, depth, bidirectional, dropout, name
     def embed(words, ids):
         return keras.layers.Dropout(dropout, name="drop")(words) if dropout else words
 
-    return text_backbone(text, width=width, embed=embed, mix=mix, documents=False, name=name)
+    # No norm lies behind the words: with vectors as small as a transformer's, little would move for many steps.
+    return text_backbone(text, width=width, embed=embed, mix=mix, documents=False, name=name, stddev=0.1)
