@@ -15,7 +15,7 @@ import keras
 import numpy as np
 
 import tftransfer as tt
-from tftransfer.pretraining import default_compile
+from tftransfer.compilation import default_compile
 
 
 class Epochs(keras.callbacks.Callback):

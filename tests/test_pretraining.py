@@ -12,7 +12,7 @@ import pytest
 
 from tftransfer import backbones, data, objectives, placement, pretrain, weights
 from tftransfer.checkpoints import Checkpoint
-from tftransfer.pretraining import default_compile
+from tftransfer.compilation import default_compile
 
 tensorflow_only = pytest.mark.skipif(
     keras.backend.backend() != "tensorflow", reason="about tf.data or tf.distribute"

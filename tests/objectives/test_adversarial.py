@@ -6,9 +6,9 @@ import pytest
 from keras import ops
 
 from tests.objectives.conftest import stripes, tiny_backbone
+from tftransfer.compilation import default_compile
 from tftransfer.objectives import GAN, Autoencoder, BiGAN
 from tftransfer.objectives.adversarial import Adversarial, discriminator_loss, fixed, generator_loss
-from tftransfer.pretraining import default_compile
 
 GAMES = [GAN, BiGAN]
 games = pytest.mark.parametrize("cls", GAMES, ids=lambda cls: cls.__name__)
