@@ -19,17 +19,20 @@ def stories(name, x, y, tmp_path):
     with strategy.scope():
         objective = tt.objectives.SimCLR(tt.backbones.cnn((8, 8, 1), filters=(4, 8)), temperature=0.5)
         objective.compile(keras.optimizers.SGD(0.005))
-    history = tt.pretrain(objective, x, epochs=2, batch_size=16, save_to=path, verbose=0)
+    watched = {"probe_data": (x, y), "health": "warn"}
+    history = tt.pretrain(objective, x, epochs=2, batch_size=16, save_to=path, verbose=0, **watched)
     keras.utils.set_random_seed(0)
     with strategy.scope():
         task = tt.tasks.Classifier(path, num_classes=2)
-    policy = tt.policies.linear_probe(epochs=2) + tt.policies.full(epochs=2, learning_rate=1e-3)
+    policy = tt.policies.linear_probe(epochs=2, init="ridge") + tt.policies.full(epochs=2, learning_rate=1e-3)
     tuned = tt.finetune(
         task, (x, y), policy=policy, batch_size=16, optimizer=keras.optimizers.SGD(0.01), verbose=0
     )
     report = tt.evaluate(task, (x, y), verbose=0)
     return {
         "pretraining loss": history.history["loss"],
+        "effective rank": history.history["effective_rank"],
+        "probe": history.history["probe_accuracy"],
         "fine-tuning loss": tuned.history["loss"],
         "weights": np.concatenate([np.ravel(w) for w in task.get_weights()]),
         "accuracy": report.metrics["accuracy"],

@@ -2,7 +2,7 @@ import keras
 import numpy as np
 import pytest
 
-from tftransfer import backbones, objectives
+from tftransfer import backbones, objectives, placement
 from tftransfer.evaluation import probes
 
 
@@ -80,6 +80,29 @@ def test_embed_pools_features_in_inference_mode():
     assert embeddings.dtype == "float32"
     np.testing.assert_allclose(embeddings, expected, atol=1e-5)
     np.testing.assert_array_equal(probes.embed(backbone, x / np.float32(255), batch_size=4), embeddings)
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="tf.distribute is TensorFlow's")
+def test_embed_gives_one_row_an_example_on_two_replicas():
+    ids = np.array([[5, 6, 7, 8], [5, 6, 0, 0], [7, 0, 0, 0], [8, 9, 5, 0], [6, 0, 0, 0]])
+    found = []
+    for name in ("cpu", "mirrored"):
+        with placement.strategy(name, verbose=False).scope():
+            keras.utils.set_random_seed(0)
+            backbone = backbones.bert((4,), vocabulary_size=10, width=8, depth=1, num_heads=2)
+        found.append(probes.embed(backbone, ids, batch_size=2))
+    np.testing.assert_allclose(*found, atol=1e-6)
+
+
+def test_embed_sees_what_was_added_to_a_backbone():
+    backbone, x = backbones.mlp((5,), units=(4,)), np.random.default_rng(0).random((6, 5), "float32")
+    before = probes.embed(backbone, x)
+    layer = next(layer for layer in backbone._flatten_layers() if isinstance(layer, keras.layers.Dense))
+    layer.enable_lora(2)
+    layer.lora_kernel_b.assign(np.ones(layer.lora_kernel_b.shape))
+    after = probes.embed(backbone, x)
+    assert np.abs(after - before).max() > 0.01
+    np.testing.assert_allclose(after, np.asarray(backbone(x)), atol=1e-6)
 
 
 def test_embed_leaves_bytes_to_a_backbone_that_rescales():

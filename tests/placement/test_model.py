@@ -227,3 +227,13 @@ def test_models_made_in_a_row_are_not_taken_for_one_that_is_traced_again_and_aga
         model.evaluate(x, y, verbose=0)
         model.predict(x, verbose=0)
     assert "retracing" not in caplog.text
+
+
+def test_one_batch_gives_one_row_an_example(mirrored, one_device):
+    found, x = [], np.random.default_rng(0).random((5, 6), "float32")
+    for placed in (one_device, mirrored):
+        keras.utils.set_random_seed(0)
+        with placed.scope():
+            found.append(Network().predict_on_batch(x))
+    assert found[0].shape == (5, 4)
+    np.testing.assert_allclose(*found, atol=1e-6)

@@ -2,7 +2,6 @@
 
 import math
 
-import keras
 import numpy as np
 from sklearn.linear_model import RidgeClassifierCV
 from sklearn.model_selection import train_test_split
@@ -12,6 +11,8 @@ from sklearn.preprocessing import StandardScaler
 
 from tftransfer import data as sources
 from tftransfer.evaluation.looks import Looks
+from tftransfer.finetuning.compilation import kept_beside, scope_of
+from tftransfer.finetuning.features import Embedder
 from tftransfer.layers import greatest_pixel, pool
 
 
@@ -32,16 +33,22 @@ def embed(backbone, x, *, batch_size=256):
     >>> embed(backbones.mlp((8,), units=(4,)), np.zeros((5, 8), "float32")).shape
     (5, 4)
     """
-    pooling, x = pool(backbone.output_shape), sources.read_texts(x, backbone)
+    x = sources.read_texts(x, backbone)
     scale = not sources.rescales_pixels(backbone)
     batches = sources.batches(
         x, batch_size=batch_size, labels=False, scale=scale, input_shape=backbone.input_shape[1:]
     )
-    if None in backbone.output_shape[1:]:  # texts: each batch has a length of its own
-        parts = [pooling(backbone.predict_on_batch(batch)) for batch in batches]
-        return np.concatenate([keras.ops.convert_to_numpy(part) for part in parts]).astype("float32")
-    features = backbone.predict(batches, verbose=0)
-    return keras.ops.convert_to_numpy(pooling(features)).astype("float32")
+    return _embedder(backbone).predict(batches, verbose=0).astype("float32")
+
+
+def _embedder(backbone):
+    """Backbone and pooling as one model, so that no feature map outlives its batch; made once."""
+    models, variables = kept_beside(backbone).models, [id(variable) for variable in backbone.variables]
+    if models.get("embedder of") != variables:  # adapters add some
+        with scope_of(backbone):
+            models["embedder"] = Embedder([backbone], pool(backbone.output_shape))
+        models["embedder of"] = variables
+    return models["embedder"]
 
 
 def knn_accuracy(embeddings, labels, test_embeddings, test_labels, *, k=20):

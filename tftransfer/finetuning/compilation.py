@@ -25,8 +25,11 @@ def kept_beside(model):
 
 
 def scope_of(model):
-    """The scope that a model's optimizer is made in."""
-    return model.scope() if hasattr(model, "scope") else contextlib.nullcontext()
+    """The scope of the strategy that a model was built under, where optimizers and new layers are made."""
+    if hasattr(model, "scope"):
+        return model.scope()
+    strategy = getattr(model, "_distribute_strategy", None)  # a plain Keras model's, on TensorFlow
+    return contextlib.nullcontext() if strategy is None else strategy.scope()
 
 
 def compile_stage(model, *, optimizer, loss, metrics, jit_compile=False, reuse=True, also=None):

@@ -121,6 +121,14 @@ class PlacedModel(keras.Model):
         with laid_out(self._distribution, x, batch_size):
             return super().predict(x, batch_size, *args, **kwargs)
 
+    def predict_on_batch(self, x):
+        """Outputs of one batch. Every replica computes all of it, and Keras would return the rows of each."""
+        outputs = super().predict_on_batch(x)
+        if not self._on_replicas:
+            return outputs
+        rows = len(keras.tree.flatten(x)[0])
+        return keras.tree.map_structure(lambda output: output[:rows], outputs)
+
     def train_step(self, *args):
         if self._on_replicas:
             return steps.train_step(self, *args)
