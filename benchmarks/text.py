@@ -32,10 +32,10 @@ import tftransfer as tt
 LENGTH, VOCABULARY, BATCH, DEVELOPMENT, CHOSEN_ON = 64, 8000, 32, 1000, 2
 RATES = (3e-4, 1e-3, 3e-3, 1e-2)
 STRENGTHS = (0.1, 1, 10, 100, 1000)  # of the logistic regression, its C
-KINDS = {  # backbone → its objective, with what settings, and its share of the examples a step
-    "bert": ("MaskedLM", {"mask_ratio": 0.3}, 1.0),
-    "gpt": ("CausalLM", {}, 0.5),  # full rows
-    "lstm": ("CausalLM", {}, 0.5),
+KINDS = {  # backbone → its objective, with what settings, its rate, and its share of the examples a step
+    "bert": ("MaskedLM", {"mask_ratio": 0.3}, 1e-3, 1.0),
+    "gpt": ("CausalLM", {}, 1e-3, 0.5),  # full rows
+    "lstm": ("CausalLM", {}, 3e-3, 0.5),
 }
 
 
@@ -148,8 +148,9 @@ class Bench:
             return path
         keras.utils.set_random_seed(0)
         backbone = build(kind, self.tokenization, self.options)
-        name, settings, share = KINDS[kind]
+        name, settings, rate, share = KINDS[kind]
         objective = getattr(tt.objectives, name)(backbone, **settings)
+        objective.default_learning_rate = rate
         texts, batch = corpus(self.root), round(self.options.pretraining_batch * share)
         data = self.tokenization.pack(texts) if name == "CausalLM" else self.tokenization.encode(texts)
         data = data[np.random.default_rng(0).permutation(len(data))]

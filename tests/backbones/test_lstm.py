@@ -21,3 +21,8 @@ def test_dropout_and_settings():
     assert np.abs(np.asarray(model(ids, training=True)) - np.asarray(model(ids))).max() > 1e-3
     with pytest.raises(ValueError, match="does not divide"):
         lstm((8,), vocabulary_size=20, width=5, bidirectional=True)
+
+
+def test_features_have_unit_size_from_the_start():
+    features = np.asarray(lstm((8,), vocabulary_size=20, **SMALL)(np.arange(1, 17).reshape(2, 8)))
+    np.testing.assert_allclose(features.std(axis=-1), 1.0, atol=0.25)

@@ -21,7 +21,8 @@ def lstm(
     make it slower than a small transformer.
 
     Reference: Hochreiter & Schmidhuber, Long Short-Term Memory, 1997, https://doi.org/10.1162/neco.1997.9.8.1735
-    Differs from it in: nothing that is said here; documents packed into one row are read on end.
+    Differs from it in: a norm behind the last layer, as in a transformer, without which a head learns slowly;
+    documents packed into one row are read on end.
 
     Args:
         input_shape: a fitted `layers.Tokenization`, which becomes part of the model; or `(length,)`, the longest row,

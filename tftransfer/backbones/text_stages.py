@@ -109,7 +109,8 @@ def recurrent_backbone(cell, text, *, width, depth, bidirectional, dropout, name
             else:
                 layer = cell(width, return_sequences=True, name=block)
             tokens = layer(tokens, **known)
-        return tokens
+        # What a cell gives is small, and never above 1: a head learns slowly from that.
+        return keras.layers.LayerNormalization(epsilon=1e-6, name="norm")(tokens)
 
     def embed(words, ids):
         return keras.layers.Dropout(dropout, name="drop")(words) if dropout else words
