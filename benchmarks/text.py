@@ -118,9 +118,9 @@ def corpus(root):
 
 
 def build(kind, tokenization, options):
-    sizes = {"width": options.width, "depth": options.depth, "num_heads": max(1, options.width // 32)}
-    if kind == "lstm":
-        sizes = {"width": options.width}  # and as many layers as it has by default: more are hard to train
+    sizes = {"width": options.width}
+    if kind != "lstm":  # which has two layers: more are hard to train
+        sizes |= {"depth": options.depth, "num_heads": max(1, options.width // 32)}
     return getattr(tt.backbones, kind)(tokenization, **sizes)
 
 

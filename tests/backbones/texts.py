@@ -35,3 +35,9 @@ def sees(model, place):
         changed[0, other] = 12
         found.append(bool(np.abs(np.asarray(model(changed))[0, place] - features[0, place]).max() > 1e-6))
     return found
+
+
+def check_unit_size(model):
+    """The features of each token, of ids below 20, have a standard deviation of about 1."""
+    features = np.asarray(model(np.arange(1, 17).reshape(2, 8)))
+    np.testing.assert_allclose(features.std(axis=-1), 1.0, atol=0.25)
