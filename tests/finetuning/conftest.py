@@ -7,14 +7,15 @@ import pytest
 from tftransfer.tasks import Classifier
 
 
-def small_backbone(dropout=0.0):
+def small_backbone(dropout=0.0, bias=True):
+    """`bias`: of a convolution before a norm: its gradient is nothing but rounding, which Adam makes steps of."""
     layers = keras.layers
     parts = [
         keras.Input((6, 6, 1)),
         layers.Conv2D(4, 3, name="conv_00", use_bias=False),
         layers.BatchNormalization(momentum=0.9, name="norm_00"),
         layers.ReLU(name="relu_00"),
-        layers.Conv2D(6, 3, name="conv_01"),
+        layers.Conv2D(6, 3, name="conv_01", use_bias=bias),
         layers.BatchNormalization(momentum=0.9, name="norm_01", center=False, scale=False),
         layers.ReLU(name="relu_01"),
     ]
@@ -45,8 +46,8 @@ def validation():
 
 @pytest.fixture
 def make_task():
-    def make(task=Classifier, backbone_dropout=0.0, **options):
+    def make(task=Classifier, backbone_dropout=0.0, backbone_bias=True, **options):
         keras.utils.set_random_seed(3)
-        return task(small_backbone(backbone_dropout), num_classes=3, **options)
+        return task(small_backbone(backbone_dropout, backbone_bias), num_classes=3, **options)
 
     return make

@@ -41,7 +41,7 @@ def test_embeddings_are_bit_equal(make_task, data):
 def test_same_weights_as_running_the_backbone_in_every_step(make_task, data, validation):
     histories, weights = [], []
     for kind in (Classifier, Slow):
-        task = make_task(kind)
+        task = make_task(kind, backbone_bias=False)
         policy = linear_probe(4, learning_rate=1e-2) + full(2, learning_rate=1e-3)
         histories.append(
             finetune(task, data, validation_data=validation, policy=policy, batch_size=8, verbose=0).history
