@@ -40,7 +40,8 @@ SETTINGS = {  # of small pictures and batches, and for features that are probed
     "BYOL": {"momentum": 0.97},  # the paper's teacher would hardly move in a thousand steps
     "DINO": {"momentum": 0.97, "prototypes": 256, "local_views": 2},
     "Autoencoder": {"noise": 0.3, "pooling": "mean"},
-    "GAN": {"pooling": "mean"},
+    "GAN": {"pooling": "mean", "reconstruction_weight": 100.0},
+    "BiGAN": {"pooling": "mean", "penalty_weight": 1.0, "reconstruction_weight": 100.0},
     "VariationalAutoencoder": {"pooling": "mean"},
 }
 

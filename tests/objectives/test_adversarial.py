@@ -68,11 +68,49 @@ def test_samples_are_in_0_and_1_and_go_on_with_the_seed(cls):
 
 
 @games
-def test_both_losses_are_reported_and_add_up(cls):
-    objective = cls(tiny_backbone("cnn"), latent_width=4)
+@pytest.mark.parametrize("weight", [0.0, 10.0])
+def test_both_losses_are_reported_and_add_up(cls, weight):
+    objective = cls(tiny_backbone("cnn"), latent_width=4, reconstruction_weight=weight)
     objective.compile("sgd")
     scores = objective.evaluate(stripes(), batch_size=32, verbose=0, return_dict=True)
     assert scores["loss"] == pytest.approx(scores["discriminator_loss"] + scores["generator_loss"], rel=1e-5)
+
+
+@games
+@pytest.mark.compute
+def test_the_error_of_what_is_given_back_is_part_of_the_loss_and_of_the_configuration(cls):
+    objective = cls(tiny_backbone("cnn"), latent_width=4, reconstruction_weight=10.0)
+    outputs = objective(stripes(), training=True)
+    whole = float(objective.compute_objective(outputs))
+    back, target = (ops.convert_to_numpy(outputs.pop(name)) for name in ("reconstruction", "target"))
+    np.testing.assert_array_equal(target, stripes())
+    assert back.shape == target.shape and 0 <= back.min() and back.max() <= 1
+    without = float(objective.compute_objective(outputs))
+    assert whole == pytest.approx(without + 10.0 * np.mean((back - target) ** 2), rel=1e-5)
+    assert cls.from_config(objective.get_config()).reconstruction_weight == 10.0
+    assert "reconstruction" not in cls(tiny_backbone("cnn"), latent_width=4)(stripes())
+
+
+@games
+def test_examples_are_given_back_better_with_training(cls):
+    keras.utils.set_random_seed(0)
+    objective = cls(tiny_backbone("cnn"), latent_width=4, reconstruction_weight=100.0)
+    objective.compile(keras.optimizers.Adam(3e-3, beta_1=0.5), jit_compile=False)
+
+    def error():
+        outputs = objective(stripes(), training=True)
+        return float(ops.mean(ops.square(outputs["reconstruction"] - outputs["target"])))
+
+    before = error()
+    objective.fit(stripes(), batch_size=32, epochs=30, verbose=0)
+    assert error() < before / 2
+
+
+@games
+@pytest.mark.parametrize("weight", [-1.0, float("nan")])
+def test_bad_weights_of_the_error(cls, weight):
+    with pytest.raises(ValueError, match="reconstruction_weight from 0"):
+        cls(tiny_backbone("cnn"), latent_width=4, reconstruction_weight=weight)
 
 
 def test_a_subclass_must_say_its_losses():

@@ -5,6 +5,7 @@ from keras import ops
 
 from tftransfer import placement
 from tftransfer.layers import check_unit_pixels, example_generator
+from tftransfer.objectives.autoencoder import reconstruction_error
 from tftransfer.objectives.objective import Objective
 
 
@@ -67,13 +68,14 @@ class Adversarial(Objective):
             `keras.Model` of your own from noise `(batch, latent_width)` to examples, before their sigmoid.
         penalty_weight: γ; 0 for none.
         penalty_noise: σ, deviation of the noise that the penalty adds to real examples.
+        reconstruction_weight: λ of the squared error of examples given back; 0 for none.
         seed: seed of all noise.
 
     Raises:
         ValueError: for a size or weight out of range, a generator of another shape, or a backbone that reads 0 to 255.
     """
 
-    default_learning_rate = 2e-4
+    default_learning_rate = 3e-3  # small models, short runs; DCGAN's 2e-4 is for tens of thousands of steps
     default_momentum = 0.5  # DCGAN's: with more the game swings
     default_weight_decay = 0.0
     value_range = (0.0, 1.0)
@@ -86,15 +88,16 @@ class Adversarial(Objective):
         generator="auto",
         penalty_weight=0.0,
         penalty_noise=0.05,
+        reconstruction_weight=0.0,
         seed=0,
         **kwargs,
     ):
         if latent_width < 1:
             raise ValueError(f"latent_width is a whole number from 1 up; received {latent_width}.")
-        if penalty_weight < 0 or not penalty_noise > 0:
+        if not (penalty_weight >= 0 and reconstruction_weight >= 0 and penalty_noise > 0):
             raise ValueError(
-                f"{type(self).__name__} takes penalty_weight from 0 and penalty_noise above 0; received "
-                f"{penalty_weight} and {penalty_noise}."
+                f"{type(self).__name__} takes penalty_weight and reconstruction_weight from 0 and penalty_noise above "
+                f"0; received {penalty_weight}, {reconstruction_weight} and {penalty_noise}."
             )
         super().__init__(backbone, **kwargs)
         check_unit_pixels(backbone, objective=type(self).__name__)
@@ -102,6 +105,7 @@ class Adversarial(Objective):
         self.generator = generator
         self.penalty_weight = penalty_weight
         self.penalty_noise = penalty_noise
+        self.reconstruction_weight = reconstruction_weight
         self.seed = seed
         self.random = keras.random.SeedGenerator(seed)
         self.generator_model = example_generator(generator, latent_width, backbone.input_shape[1:])
@@ -129,6 +133,12 @@ class Adversarial(Objective):
             return loss
         penalty = gradient_penalty(outputs["real"], outputs["noisy"], self.penalty_noise)
         return loss + 0.5 * self.penalty_weight * penalty
+
+    def rebuilding(self, outputs):
+        """λ times the squared error of `"reconstruction"`, the real examples given back; 0 where there is none."""
+        if "reconstruction" not in outputs:
+            return 0.0
+        return self.reconstruction_weight * reconstruction_error(outputs["reconstruction"], outputs["target"])
 
     def make(self, noise, training=None):
         """Examples made from noise `(batch, latent_width)`, values in [0, 1]."""

@@ -4,7 +4,7 @@ import keras
 from keras import ops
 
 from tftransfer.layers import pool, register
-from tftransfer.objectives.adversarial import Adversarial, fixed, generator_loss
+from tftransfer.objectives.adversarial import Adversarial, fixed, generator_loss, unmoved
 
 
 @register
@@ -15,15 +15,20 @@ class BiGAN(Adversarial):
     The way from a GAN to an encoder of its own, where `GAN` takes the discriminator's features. Neither loss says how
     far training has come: probe, look at `sample`, and at how well examples come back from their codes.
 
-    `loss = discriminator_loss + mean softplus(D(x, E(x))) + mean softplus(-D(G(z), z))`
+    `loss = discriminator_loss + mean softplus(D(x, E(x))) + mean softplus(-D(G(z), z)) + λ · mean (G(E(x)) - x)²`
 
     Reference: Donahue et al., Adversarial Feature Learning, 2016, https://arxiv.org/abs/1605.09782; the same game:
     Dumoulin et al., Adversarially Learned Inference, 2016, https://arxiv.org/abs/1606.00704
     Differs from them in: one optimizer and one rate for all players; the discriminator reads examples by a second
     network of the backbone's architecture.
 
-    Small data, one GPU: the paper's for MNIST are codes of 50 numbers and batches of 128. A momentum of 0.5 (`beta_1`),
-    as `pretrain` takes it for a game.
+    Small data, one GPU: `pooling="mean"` behind a feature map, `penalty_weight=1` and `reconstruction_weight=100`
+    at the default rate of 3e-3; a momentum of 0.5 (`beta_1`), as `pretrain` takes it for a game. The paper's game
+    alone needs hundreds of epochs: after 234 steps on 20,000 pictures of Fashion-MNIST (small residual network;
+    random features: k-NN 0.747, ridge 0.737) the penalty alone gave 0.652 and 0.626, both 0.786 and 0.764, and the
+    error of what is given back without a penalty, at the paper's rate of 2e-4, 0.741 and 0.691: there the
+    discriminator is sure, and its gradients drown the rest. Codes of 50 numbers and batches of 128 are the paper's
+    for MNIST.
 
     Args:
         backbone: the encoder's trunk: any built `keras.Model` over examples with values in [0, 1] that can be rebuilt
@@ -34,11 +39,15 @@ class BiGAN(Adversarial):
         pooling: what the code is made from: `"flatten"`, all features, or their `"mean"` or `"max"`.
         penalty_weight: γ of the penalty on the discriminator at real pairs, as in `GAN`; 0, the paper's: none.
         penalty_noise: σ, deviation of the noise that the penalty adds to real examples and their codes.
+        reconstruction_weight: λ of the squared error of `G(E(x))` against `x` (Li et al., ALICE, 2017,
+            https://arxiv.org/abs/1709.01215): without it the game leaves open which code an example gets. 0, the first
+            paper's: none.
         seed: seed of all noise.
 
     Input: a batch of examples.
     Output: `{"real", "made"}`, logits `(batch, 1)` of both kinds of pairs with encoder and generator held constant, and
-    `{"real_fixed", "made_fixed"}`, the same with the discriminator held constant.
+    `{"real_fixed", "made_fixed"}`, the same with the discriminator held constant; with λ the examples
+    `"reconstruction"` and `"target"`.
 
     Raises:
         ValueError: for a size out of range, or a generator of another shape.
@@ -61,6 +70,7 @@ class BiGAN(Adversarial):
         generator="auto",
         penalty_weight=0.0,
         penalty_noise=0.05,
+        reconstruction_weight=0.0,
         pooling="flatten",
         seed=0,
         **kwargs,
@@ -71,6 +81,7 @@ class BiGAN(Adversarial):
             generator=generator,
             penalty_weight=penalty_weight,
             penalty_noise=penalty_noise,
+            reconstruction_weight=reconstruction_weight,
             seed=seed,
             **kwargs,
         )
@@ -111,8 +122,11 @@ class BiGAN(Adversarial):
         if self.penalty_weight:
             pair = [self.noisy(real), self.noisy(ops.stop_gradient(codes))]
             outputs["noisy"] = self.discriminator(pair, training=training)
+        if self.reconstruction_weight:
+            back = ops.cast(unmoved(self.generator_model, codes, training), "float32")
+            outputs |= {"reconstruction": ops.sigmoid(back), "target": real}
         return outputs
 
     def losses_of(self, outputs):
         making = generator_loss(outputs["made_fixed"]) + generator_loss(-outputs["real_fixed"])
-        return self.telling(outputs), making
+        return self.telling(outputs), making + self.rebuilding(outputs)
