@@ -38,6 +38,7 @@ SETTINGS = {  # of small pictures and batches, and for features that are probed
     "SimCLR": {"temperature": 0.5},
     "MoCo": {"temperature": 0.3},
     "BYOL": {"momentum": 0.97},  # the paper's teacher would hardly move in a thousand steps
+    "IJEPA": {"momentum": 0.97},
     "DINO": {"momentum": 0.97, "prototypes": 256, "local_views": 2},
     "Autoencoder": {"noise": 0.3, "pooling": "mean"},
     "GAN": {"pooling": "mean", "reconstruction_weight": 100.0},

@@ -42,10 +42,22 @@ def test_embedding_is_a_matrix_product_of_each_patch():
 def test_embedding_is_a_convolution_with_stride():
     layer, images = PatchEmbedding(4, 5), random(2, 8, 8, 3)
     layer.build(images.shape)
-    convolution = keras.ops.conv(images, layer.kernel, strides=4)
+    convolution = keras.ops.conv(images, layer.kernel, strides=4) + layer.bias
     np.testing.assert_allclose(
         np.asarray(layer(images)), np.asarray(convolution).reshape(2, 4, 5), rtol=1e-4, atol=1e-5
     )
+
+
+@pytest.mark.compute
+def test_pixels_in_0_and_1_start_as_standardised_ones():
+    keras.utils.set_random_seed(0)
+    layer, standard = PatchEmbedding(4, 200), random(16, 32, 32, 3)
+    tokens = np.asarray(layer(0.5 + 0.25 * standard))
+    glorot = np.asarray(layer.kernel) / 4
+    assert np.abs(glorot).max() <= np.sqrt(6 / (48 + 200))
+    expected = by_loop(standard, 4) @ glorot.reshape(48, 200)
+    np.testing.assert_allclose(tokens, expected, atol=1e-5)
+    assert tokens.std() == pytest.approx(np.sqrt(2 * 48 / (48 + 200)), rel=0.05)
 
 
 def test_pictures_that_do_not_divide_are_refused():

@@ -7,6 +7,8 @@ from keras import ops
 
 from tftransfer.layers.config import Configured, register
 
+MEAN, DEVIATION = 0.5, 0.25  # of pixels in [0, 1], about those of photos
+
 
 def patchify(images, patch_size):
     """Cuts pictures into square patches, row by row.
@@ -78,7 +80,9 @@ def normalize_patches(patches, epsilon=1e-6):
 class PatchEmbedding(Configured, keras.layers.Layer):
     """Projects each square patch of a picture to a token.
 
-    The same function as a convolution whose stride is its kernel size, computed as one matrix product.
+    The same function as a convolution whose stride is its kernel size, computed as one matrix product. It reads pixels
+    in [0, 1] and starts as the papers' starts on standardised ones, taking their mean for 1/2 and their deviation for
+    1/4, so that what a patch shows weighs beside where it is.
 
     Reference: Dosovitskiy et al., An Image is Worth 16x16 Words, 2020, https://arxiv.org/abs/2010.11929
 
@@ -116,9 +120,10 @@ class PatchEmbedding(Configured, keras.layers.Layer):
                 f"Choose a patch_size that divides both sides, or resize the pictures."
             )
         limit = math.sqrt(6 / (p * p * c + self.width))  # Glorot of the matrix that it is, as MAE starts it
-        uniform = keras.initializers.RandomUniform(-limit, limit)
+        uniform = keras.initializers.RandomUniform(-limit / DEVIATION, limit / DEVIATION)
         self.kernel = self.add_weight(shape=(p, p, c, self.width), initializer=uniform, name="kernel")
         self.bias = self.add_weight(shape=(self.width,), initializer="zeros", name="bias")
+        self.bias.assign(-MEAN * ops.sum(self.kernel, axis=(0, 1, 2)))
 
     def call(self, images):
         patches = patchify(images, self.patch_size)  # (b, tokens, p·p·c)
