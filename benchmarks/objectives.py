@@ -239,10 +239,12 @@ def table(folder):
                 )
                 continue
             probes = [f"{np.mean([line['probes'][k] for line in mine]):.3f}" for k in ("knn", "ridge")]
-            few = [[v for line in mine for v in line["few"].get(str(b), ())] for b in budgets]
-            few = [str(mean_interval(values)) if values else "" for values in few]
+            few = [[line["few"][str(b)] for line in mine if str(b) in line["few"]] for b in budgets]
+            # Over draws, each the mean of the seeds: those share the draws' luck.
+            few = [str(mean_interval(np.mean(seeds, axis=0))) if seeds else "" for seeds in few]
             spent = f"{mine[0].get('epochs', '')} | {mine[0].get('cpu_seconds', 0):.0f}"
-            text.append(f"| {name} | {spent} | " + " | ".join(probes + few) + " |")
+            seeds = f" ({len(mine)} seeds)" if len(mine) > 1 else ""
+            text.append(f"| {name}{seeds} | {spent} | " + " | ".join(probes + few) + " |")
         text.append("")
     return "\n".join(text)
 
