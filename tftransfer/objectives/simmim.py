@@ -39,7 +39,12 @@ class SimMIM(Objective):
     """Simple masked image modelling: hidden squares, a linear head, raw pixels; transformers and CNNs alike.
 
     The masked objective for convolutional backbones, which `MaskedAutoencoder` cannot serve (they cannot drop
-    places). With a vision transformer `MaskedAutoencoder` is several times cheaper a step.
+    places). With a vision transformer `MaskedAutoencoder` is several times cheaper a step. A convolution smears the
+    edges of what is hidden over its map, which costs CNNs most of the gain (Tian et al., SparK, 2023,
+    https://arxiv.org/abs/2301.03580): prefer `SimCLR` there. On 20,000 pictures of CIFAR-10 the features of a small
+    residual network were hardly better than random ones (k-NN 0.312 and ridge 0.371 after 46 epochs against 0.316 and
+    0.359); squares of 4 and of 16 pixels, 30% hidden, a rate of 1e-2 and statistics taken from plain pictures did
+    not change that.
 
     Reference: Xie et al., SimMIM: A Simple Framework for Masked Image Modeling, 2021, https://arxiv.org/abs/2111.09886
     Differs from it in: the learned mask value is painted over pixels rather than put in the place of tokens, so that
