@@ -62,9 +62,11 @@ class IJEPA(Objective):
     largest), so that shapes are static for XLA; smooth L1 as in the authors' code; a predictor in proportion
     to small encoders (the paper's: 12 blocks of 384 behind a ViT-Huge).
 
-    Small data, one GPU: prefer `MaskedAutoencoder`. In 620 steps on 10,000 pictures of Fashion-MNIST (3 blocks of width
-    64, `momentum` 0.996) the loss fell to 0.001, for where a token stands says most of its features at the start, and a
-    ridge probe was no better than a random backbone's: watch probe and health, not the loss.
+    Small data, one GPU: prefer `MaskedAutoencoder`; `momentum=0.97`, so that the teacher moves in a thousand steps.
+    On 20,000 pictures of CIFAR-10 (4 blocks of width 96, 6 epochs in batches of 64) the features reached a k-NN of
+    0.400 and a ridge probe of 0.440, random ones 0.308 and 0.397, those of a masked autoencoder 0.429 and 0.498.
+    Watch probe and health, not the loss: from tokens that told little but their place it fell lower, and taught
+    nothing.
 
     Args:
         backbone: a token backbone over pictures, with the two stages `embedder` and `trunk` (`backbones.vit`).
