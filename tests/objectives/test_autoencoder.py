@@ -7,8 +7,8 @@ from keras import ops
 
 from tests.objectives.conftest import tiny_backbone
 from tftransfer import backbones
+from tftransfer.layers import reconstruction_error
 from tftransfer.objectives import Autoencoder, VariationalAutoencoder
-from tftransfer.objectives.autoencoder import reconstruction_error
 
 pytestmark = pytest.mark.compute
 

@@ -6,7 +6,7 @@ from tftransfer.layers.config import Configured, register
 from tftransfer.layers.contrast import contrast, paired_contrast
 from tftransfer.layers.corruption import corrupted_rows, swap_values
 from tftransfer.layers.cuts import cut_tensors, functional
-from tftransfer.layers.decoder import example_decoder, example_generator
+from tftransfer.layers.decoder import example_decoder, example_generator, reconstruction_error
 from tftransfer.layers.generation import beam_search, choose_tokens, kept_writer, write_tokens
 from tftransfer.layers.hub_texts import plain_ids
 from tftransfer.layers.normalization import batch_normalization
@@ -114,6 +114,7 @@ __all__ = [
     "projector",
     "random_states",
     "random_states_kept",
+    "reconstruction_error",
     "register",
     "rematerialize",
     "rescales_pixels",

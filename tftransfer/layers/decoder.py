@@ -3,10 +3,11 @@
 import math
 
 import keras
+from keras import ops
 
 from tftransfer.layers.normalization import batch_normalization
 
-__all__ = ["example_decoder", "example_generator"]
+__all__ = ["example_decoder", "example_generator", "reconstruction_error"]
 
 
 def example_decoder(decoder, features_shape, example_shape):
@@ -72,6 +73,23 @@ def example_generator(generator, latent_width, example_shape):
     if generator == "auto":
         generator = "convolutional" if len(example_shape) == 3 else "dense"
     return example_decoder(generator, (latent_width,), example_shape)
+
+
+def reconstruction_error(reconstruction, target):
+    """Mean squared error over all values of all examples: `mean((x̂ - x)²)`.
+
+    Args:
+        reconstruction, target: tensors of one shape.
+
+    Returns:
+        Float32 scalar.
+
+    Example:
+
+    >>> float(reconstruction_error(ops.ones((2, 3)), ops.zeros((2, 3))))
+    1.0
+    """
+    return ops.mean(ops.square(ops.cast(reconstruction, "float32") - ops.cast(target, "float32")))
 
 
 def _dense_decoder(features_shape, example_shape):

@@ -4,8 +4,7 @@ import keras
 from keras import ops
 
 from tftransfer import placement
-from tftransfer.layers import check_unit_pixels, example_generator
-from tftransfer.objectives.autoencoder import reconstruction_error
+from tftransfer.layers import check_unit_pixels, example_generator, reconstruction_error
 from tftransfer.objectives.objective import Objective
 
 

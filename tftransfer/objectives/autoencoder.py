@@ -4,19 +4,15 @@ import keras
 from keras import ops
 
 from tftransfer import placement
-from tftransfer.layers import example_decoder, example_generator, greatest_pixel, pool, register
+from tftransfer.layers import (
+    example_decoder,
+    example_generator,
+    greatest_pixel,
+    pool,
+    reconstruction_error,
+    register,
+)
 from tftransfer.objectives.objective import Objective
-
-
-def reconstruction_error(reconstruction, target):
-    """Mean squared error over all values of all examples: `mean((x̂ - x)²)`, a float32 scalar.
-
-    Example:
-
-    >>> float(reconstruction_error(ops.ones((2, 3)), ops.zeros((2, 3))))
-    1.0
-    """
-    return ops.mean(ops.square(ops.cast(reconstruction, "float32") - ops.cast(target, "float32")))
 
 
 @register
