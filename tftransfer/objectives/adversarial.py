@@ -141,7 +141,7 @@ class Adversarial(Objective):
 
     def make(self, noise, training=None):
         """Examples made from noise `(batch, latent_width)`, values in [0, 1]."""
-        return ops.sigmoid(ops.cast(self.generator_model(noise, training=training), "float32"))
+        return unit(self.generator_model(noise, training=training))
 
     def sample(self, count):
         """Examples made from `count` draws of noise, `(count, …)`, values in [0, 1]."""
@@ -157,6 +157,11 @@ class Adversarial(Objective):
         self.tellings.update_state(telling)
         self.makings.update_state(making)
         return super().compute_metrics(x, y, y_pred, sample_weight)
+
+
+def unit(values):
+    """Examples in [0, 1], float32, from what a generator or a decoder draws before its sigmoid."""
+    return ops.sigmoid(ops.cast(values, "float32"))
 
 
 def fixed(model, inputs, training=None):

@@ -4,7 +4,7 @@ import keras
 from keras import ops
 
 from tftransfer.layers import pool, register
-from tftransfer.objectives.adversarial import Adversarial, fixed, generator_loss, unmoved
+from tftransfer.objectives.adversarial import Adversarial, fixed, generator_loss, unit, unmoved
 
 
 @register
@@ -123,8 +123,8 @@ class BiGAN(Adversarial):
             pair = [self.noisy(real), self.noisy(ops.stop_gradient(codes))]
             outputs["noisy"] = self.discriminator(pair, training=training)
         if self.reconstruction_weight:
-            back = ops.cast(unmoved(self.generator_model, codes, training), "float32")
-            outputs |= {"reconstruction": ops.sigmoid(back), "target": real}
+            back = unit(unmoved(self.generator_model, codes, training))
+            outputs |= {"reconstruction": back, "target": real}
         return outputs
 
     def losses_of(self, outputs):

@@ -4,7 +4,7 @@ import keras
 from keras import ops
 
 from tftransfer.layers import example_generator, pool, register
-from tftransfer.objectives.adversarial import Adversarial, fixed, generator_loss, unmoved
+from tftransfer.objectives.adversarial import Adversarial, fixed, generator_loss, unit, unmoved
 
 
 @register
@@ -118,8 +118,8 @@ class GAN(Adversarial):
         if self.decoder_model is None:
             return {"real": self.discriminator(real, training=training)}
         logit, features = self.reader(real, training=training)
-        values = ops.cast(self.decoder_model(features, training=training), "float32")
-        return {"real": logit, "reconstruction": ops.sigmoid(values), "target": real}
+        back = unit(self.decoder_model(features, training=training))
+        return {"real": logit, "reconstruction": back, "target": real}
 
     def losses_of(self, outputs):
         return self.telling(outputs) + self.rebuilding(outputs), generator_loss(outputs["made_fixed"])
