@@ -1,6 +1,6 @@
 """What pretraining costs in memory, up to its first step, and for its views.
 
-    python benchmarks/pretraining_costs.py [memory first views] [--turns 5] [--json FILE]
+    python benchmarks/pretraining_costs.py [memory first views remat] [--turns 5] [--json FILE]
 
 memory  peak resident memory of SimCLR on pictures of 32 pixels at batches up to 1,024, small CNN and ResNet-18, whole
         process, TensorFlow's own 0.4 GB included; also in `mixed_bfloat16`, and with `layers.rematerialize`.
@@ -8,6 +8,7 @@ first   CPU-seconds from the imports to the end of the first step, in a process 
         ViT of 6 and of 12 blocks of 192 (ViT-tiny), and SimCLR on ResNet-18.
 views   a step of SimCLR whose views are made inside the compiled step, made ahead in `tf.data` (`data.two_views`), and
         whose views are no work at all (the pictures themselves): seconds in turn, quotients within a turn.
+remat   a step of SimCLR on ResNet-18, batch 64, with `layers.rematerialize` and without, in turn as well.
 """
 
 import argparse
@@ -84,6 +85,36 @@ def first_child(name):
     tt.pretrain(objective, x, epochs=1, batch_size=64, callbacks=[callback], verbose=0)
 
 
+def batches_of(x, batch):
+    import tftransfer as tt
+
+    return tt.data.batches(x, batch_size=batch, drop_remainder=True, repeat=True, labels=False)
+
+
+def in_turn(title, ways, turns, base, steps=8):
+    """Seconds a step of `way → (compiled objective, batches)`, which take turns; says quotients over `base`."""
+    for objective, batches in ways.values():
+        objective.fit(batches, steps_per_epoch=2, verbose=0)  # traces
+    turned = []
+    for _ in range(turns):
+        turn = {}
+        for way, (objective, batches) in ways.items():
+            wall, cpu = time.perf_counter(), time.process_time()
+            objective.fit(batches, steps_per_epoch=steps, verbose=0)
+            wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+            turn[way] = {"wall": wall / steps, "cpu": cpu / steps}
+        turned.append(turn)
+    for way in ways.keys() - {base}:
+        for kind in ("wall", "cpu"):
+            ratios = sorted(turn[way][kind] / turn[base][kind] for turn in turned)
+            print(
+                f"{title:9} {way:14} / {base}, {kind:4} {statistics.median(ratios):.2f} "
+                f"({ratios[0]:.2f} to {ratios[-1]:.2f})",
+                flush=True,
+            )
+    return turned
+
+
 def views(turns):
     """Seconds a step with views in the step, in tf.data and with none."""
     import keras
@@ -101,40 +132,31 @@ def views(turns):
             view = keras.layers.Identity() if way == "none" else tt.layers.RandomView()
             objective = tt.objectives.SimCLR(backbone, augmentation=view)
             objective.compile(keras.optimizers.AdamW(1e-3))
-            if way != "in tf.data":
-                batches = tt.data.batches(x, batch_size=batch, drop_remainder=True, repeat=True, labels=False)
-            else:
+            batches = batches_of(x, batch)
+            if way == "in tf.data":
                 batches = tt.data.two_views(x, view, batch_size=batch, drop_remainder=True, repeat=True)
             ways[way] = objective, batches
-            objective.fit(batches, steps_per_epoch=2, verbose=0)
-        turned = []
-        for _ in range(turns):
-            turn = {}
-            for way, (objective, batches) in ways.items():
-                wall, cpu = time.perf_counter(), time.process_time()
-                objective.fit(batches, steps_per_epoch=8, verbose=0)
-                turn[way] = {
-                    "wall": (time.perf_counter() - wall) / 8,
-                    "cpu": (time.process_time() - cpu) / 8,
-                }
-            turned.append(turn)
-        found[name] = turned
-        for way in ("in the step", "in tf.data"):
-            for kind in ("wall", "cpu"):
-                ratios = sorted(turn[way][kind] / turn["none"][kind] for turn in turned)
-                print(
-                    f"{name:9} views {way:12} / none, {kind:4} {statistics.median(ratios):.2f} "
-                    f"({ratios[0]:.2f} to {ratios[-1]:.2f})",
-                    flush=True,
-                )
+        found[name] = in_turn(name, ways, turns, base="none")
     return found
+
+
+def remat(turns):
+    """Seconds a step of ResNet-18 with the inside of its blocks computed again, and kept."""
+    import keras
+
+    ways = {}
+    for way in ("kept", "rematerialized"):
+        objective, x = objective_of(f"resnet18 {way}", 64)
+        objective.compile(keras.optimizers.AdamW(1e-3))
+        ways[way] = objective, batches_of(x, 64)
+    return in_turn("resnet18", ways, turns, base="kept", steps=4)
 
 
 def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("what", nargs="*", default=["memory", "first", "views"])
+    parser.add_argument("what", nargs="*", default=["memory", "first", "views", "remat"])
     parser.add_argument("--turns", type=int, default=5)
     parser.add_argument("--json", type=Path)
     parser.add_argument("--child", nargs="+", help=argparse.SUPPRESS)
@@ -156,6 +178,8 @@ def main():
             )
     if "views" in options.what:
         found["views"] = views(options.turns)
+    if "remat" in options.what:
+        found["remat"] = remat(options.turns)
     if options.json:
         options.json.write_text(json.dumps(found, indent=1))
 
