@@ -28,7 +28,7 @@ P = tt.policies
 BUDGETS = (1, 5, 10, 50)  # labels per class
 RATES = (1e-3, 3e-3, 1e-2, 3e-2, 1e-1)  # of scratch
 PROBED, DEVELOPMENT = 10_000, 2000
-TOKENS = ("MaskedAutoencoder", "IJEPA", "NextPatchPrediction")  # need an embedder and a trunk
+TOKENS = ("MaskedAutoencoder", "IJEPA", "NextPatchPrediction")  # need two stages; others by "_vit"
 TOKEN_BATCH = 64  # they learn nothing in few steps, and lose nothing in small batches
 # They saw altered pictures: BatchNormalization keeps the statistics of pretraining while few labels tune it.
 FROZEN = ("RotationPrediction", "SimMIM")
@@ -67,17 +67,21 @@ def small_resnet(shape, widths):
 
 
 def backbone_of(name, shape, widths):
-    if name in TOKENS or name.endswith("_vit"):
+    if on_tokens(name):
         causal = {"causal": True} if name == "NextPatchPrediction" else {}
         return tt.backbones.vit(shape, patch_size=4, width=96, depth=4, num_heads=4, **causal)
     return small_resnet(shape, widths)
+
+
+def on_tokens(name):
+    return name in TOKENS or name.endswith("_vit")
 
 
 def names():
     """Every objective for pictures."""
     others = {"Objective", "SCARF", "VIME"}  # of tables
     others |= {"CausalLM", "MaskedLM", "ReplacedToken", "SentenceContrast", "SpanDenoising"}  # of texts
-    return sorted(set(tt.objectives.__all__) - others)
+    return sorted({*tt.objectives.__all__, "SimMIM_vit"} - others)
 
 
 def loaded(root, data):
@@ -94,7 +98,7 @@ def view_of(data, least_crop):
 
 
 def objective_of(name, backbone, data, least_crop):
-    cls, options = getattr(tt.objectives, name), dict(SETTINGS.get(name, {}))
+    cls, options = getattr(tt.objectives, name.removesuffix("_vit")), dict(SETTINGS.get(name, {}))
     joint = issubclass(cls, tt.objectives.joint_embedding.JointEmbedding)
     if joint and name != "DINO":  # it makes views of several sizes itself
         options["augmentation"] = view_of(data, least_crop)
@@ -112,7 +116,7 @@ def pretrain(name, data, pictures, path, options, seed):
         keras.utils.set_random_seed(seed)
         backbone = backbone_of(name, pictures.shape[1:], options.widths)
         objective = objective_of(name, backbone, data, options.least_crop)
-        batch = min(options.batch_size, TOKEN_BATCH) if name in TOKENS else options.batch_size
+        batch = min(options.batch_size, TOKEN_BATCH) if on_tokens(name) else options.batch_size
         if trial:
             tt.pretrain(objective, pictures[: 4 * batch], epochs=1, batch_size=batch, verbose=0)  # traces
             begun = time.process_time()

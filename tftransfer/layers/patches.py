@@ -7,7 +7,7 @@ from keras import ops
 
 from tftransfer.layers.config import Configured, register
 
-MEAN, DEVIATION = 0.5, 0.25  # of pixels in [0, 1], about those of photos
+DEVIATION = 0.25  # of pixels in [0, 1], about that of photos
 
 
 def patchify(images, patch_size):
@@ -81,8 +81,10 @@ class PatchEmbedding(Configured, keras.layers.Layer):
     """Projects each square patch of a picture to a token.
 
     The same function as a convolution whose stride is its kernel size, computed as one matrix product. It reads pixels
-    in [0, 1] and starts as the papers' starts on standardised ones, taking their mean for 1/2 and their deviation for
-    1/4, so that what a patch shows weighs beside where it is.
+    in [0, 1], whose deviation is about a quarter: its kernel starts four times as large as that of the papers, which
+    read standardised pixels, so that what a patch shows weighs beside where it is. Black is zero. Taking off the mean
+    of photos as well makes the black of clothes on black the strongest of all patches (Fashion-MNIST, a small ViT from
+    scratch, 10 labels per class: 0.544 with it, 0.605 without).
 
     Reference: Dosovitskiy et al., An Image is Worth 16x16 Words, 2020, https://arxiv.org/abs/2010.11929
 
@@ -123,7 +125,6 @@ class PatchEmbedding(Configured, keras.layers.Layer):
         uniform = keras.initializers.RandomUniform(-limit / DEVIATION, limit / DEVIATION)
         self.kernel = self.add_weight(shape=(p, p, c, self.width), initializer=uniform, name="kernel")
         self.bias = self.add_weight(shape=(self.width,), initializer="zeros", name="bias")
-        self.bias.assign(-MEAN * ops.sum(self.kernel, axis=(0, 1, 2)))
 
     def call(self, images):
         patches = patchify(images, self.patch_size)  # (b, tokens, p·p·c)
