@@ -110,8 +110,9 @@ def pretrain(name, data, pictures, path, options, seed):
 
     A further seed takes the epochs of seed 0, so that the two differ by nothing else.
     """
-    first = options.out / f"{data}_{name}_0.json"
-    epochs = json.loads(first.read_text())["epochs"] if seed and first.exists() else None
+    first, epochs = options.out / f"{data}_{name}_0.json", options.epochs
+    if seed and first.exists():
+        epochs = json.loads(first.read_text())["epochs"]
     for trial in (False,) if epochs else (True, False):
         keras.utils.set_random_seed(seed)
         backbone = backbone_of(name, pictures.shape[1:], options.widths)
@@ -186,13 +187,13 @@ def scratch(name, data, pool, development, test, options):
 def supervised(name, shape, pool, test, options):
     """All labels, for the budget of a pretraining."""
     keras.utils.set_random_seed(0)
-    begun, epochs = time.process_time(), 0
     task = tt.tasks.Classifier(backbone_of(name, shape, options.widths), num_classes=10)
     tt.finetune(task, pool.few(10, seed=0), policy=P.full(1, learning_rate=1e-3), verbose=0)  # traces
     part = type(pool)(pool.x[:2048], pool.y[:2048])
     begun = time.process_time()
     tt.finetune(task, part, policy=P.full(1, learning_rate=1e-3), batch_size=128, verbose=0)
-    epochs = max(1, round(options.cpu_seconds / (time.process_time() - begun) * 2048 / pool.size))
+    bought = options.cpu_seconds / (time.process_time() - begun) * 2048 / pool.size
+    epochs = options.epochs or max(1, round(bought))
     task = tt.tasks.Classifier(backbone_of(name, shape, options.widths), num_classes=10)
     tt.finetune(task, pool, policy=P.full(epochs, learning_rate=3e-3), batch_size=128, verbose=2)
     return {"accuracy": tt.evaluate(task, test, verbose=0).metrics["accuracy"], "epochs": epochs}
@@ -263,6 +264,7 @@ def main():
     parser.add_argument("--sets", nargs="*", default=["fashion_mnist", "cifar10_jpg"])
     parser.add_argument("--objectives", nargs="*", default=[*ends, *names()])
     parser.add_argument("--cpu-seconds", type=float, default=240.0, help="of each pretraining")
+    parser.add_argument("--epochs", type=int, help="of each, instead of what those seconds buy")
     parser.add_argument("--batch-size", type=int, default=256)
     parser.add_argument("--labels", type=int, nargs="*", default=BUDGETS, help="per class, of a fine-tuning")
     parser.add_argument(
