@@ -94,13 +94,13 @@ def batches_of(x, batch):
 def in_turn(title, ways, turns, base, steps=8):
     """Seconds a step of `way → (compiled objective, batches)`, which take turns; says quotients over `base`."""
     for objective, batches in ways.values():
-        objective.fit(batches, steps_per_epoch=2, verbose=0)  # traces
+        objective.fit(batches, steps_per_epoch=2, shuffle=False, verbose=0)  # traces
     turned = []
     for _ in range(turns):
         turn = {}
         for way, (objective, batches) in ways.items():
             wall, cpu = time.perf_counter(), time.process_time()
-            objective.fit(batches, steps_per_epoch=steps, verbose=0)
+            objective.fit(batches, steps_per_epoch=steps, shuffle=False, verbose=0)
             wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
             turn[way] = {"wall": wall / steps, "cpu": cpu / steps}
         turned.append(turn)
