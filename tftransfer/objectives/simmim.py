@@ -44,7 +44,8 @@ class SimMIM(Objective):
     https://arxiv.org/abs/2301.03580): prefer `SimCLR` there. On 20,000 pictures of CIFAR-10 the features of a small
     residual network were hardly better than random ones (k-NN 0.312 and ridge 0.371 after 46 epochs against 0.316 and
     0.359); squares of 4 and of 16 pixels, 30% hidden, a rate of 1e-2 and statistics taken from plain pictures did
-    not change that.
+    not change that. A small ViT reached 0.295 and 0.427 in 6 epochs (random 0.291 and 0.416), by `MaskedAutoencoder`
+    0.433 and 0.494 in 10.
 
     Reference: Xie et al., SimMIM: A Simple Framework for Masked Image Modeling, 2021, https://arxiv.org/abs/2111.09886
     Differs from it in: the learned mask value is painted over pixels rather than put in the place of tokens, so that
