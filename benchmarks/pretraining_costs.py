@@ -15,11 +15,13 @@ import argparse
 import json
 import os
 import resource
-import statistics
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
+
+from turns import say_ratios, timed
 
 MEMORY = [
     ("cnn", 256),
@@ -91,27 +93,17 @@ def batches_of(x, batch):
     return tt.data.batches(x, batch_size=batch, drop_remainder=True, repeat=True, labels=False)
 
 
-def in_turn(title, ways, turns, base, steps=8):
+def in_turn(title, ways, rounds, base, steps=8):
     """Seconds a step of `way → (compiled objective, batches)`, which take turns; says quotients over `base`."""
-    for objective, batches in ways.values():
-        objective.fit(batches, steps_per_epoch=2, shuffle=False, verbose=0)  # traces
-    turned = []
-    for _ in range(turns):
-        turn = {}
-        for way, (objective, batches) in ways.items():
-            wall, cpu = time.perf_counter(), time.process_time()
-            objective.fit(batches, steps_per_epoch=steps, shuffle=False, verbose=0)
-            wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
-            turn[way] = {"wall": wall / steps, "cpu": cpu / steps}
-        turned.append(turn)
-    for way in ways.keys() - {base}:
-        for kind in ("wall", "cpu"):
-            ratios = sorted(turn[way][kind] / turn[base][kind] for turn in turned)
-            print(
-                f"{title:9} {way:14} / {base}, {kind:4} {statistics.median(ratios):.2f} "
-                f"({ratios[0]:.2f} to {ratios[-1]:.2f})",
-                flush=True,
-            )
+
+    def run(way, count):
+        objective, batches = ways[way]
+        objective.fit(batches, steps_per_epoch=count, shuffle=False, verbose=0)
+
+    for way in ways:
+        run(way, 2)  # traces
+    turned = [{way: timed(partial(run, way, steps), steps) for way in ways} for _ in range(rounds)]
+    say_ratios(title, base, turned)
     return turned
 
 

@@ -33,14 +33,15 @@ def take_turns(sides, turns):
     return {name: first for name, (_, first) in ready.items()}, rounds
 
 
-def say_ratios(work, ours, rounds, bar):
+def say_ratios(work, ours, rounds, bar=None):
     """Prints, for every other side, the quotients of its and our seconds within a round: median, lowest, highest."""
+    against = f"; bar {bar}" if bar else ""
     for side in rounds[0]:
         for kind in ("wall", "cpu") if side != ours else ():
             ratios = sorted(turn[side][kind] / turn[ours][kind] for turn in rounds)
             print(
-                f"{work:12} {side + ' / ours':44} {kind:4} {statistics.median(ratios):.2f} "
-                f"({ratios[0]:.2f} to {ratios[-1]:.2f}; bar {bar})",
+                f"{work:12} {side + ' / ' + ours:44} {kind:4} {statistics.median(ratios):.2f} "
+                f"({ratios[0]:.2f} to {ratios[-1]:.2f}{against})",
                 flush=True,
             )
 
@@ -50,13 +51,18 @@ def said(**figures):
     print("said " + json.dumps(figures), flush=True)
 
 
+def timed(work, count):
+    """Wall and CPU seconds of each of the `count` units that `work()` runs."""
+    wall, cpu = time.perf_counter(), time.process_time()
+    work()
+    wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+    return {"wall": wall / count, "cpu": cpu / count}
+
+
 def answer_turns(work, count):
     """The loop of a side: `work()` runs `count` units; seconds are said by unit."""
     for _ in sys.stdin:
-        wall, cpu = time.perf_counter(), time.process_time()
-        work()
-        wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
-        said(wall=wall / count, cpu=cpu / count)
+        said(**timed(work, count))
 
 
 def epochs_in_turn(begun, count):
