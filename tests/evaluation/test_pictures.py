@@ -91,6 +91,21 @@ def test_simmim_keeps_the_visible_and_fills_its_squares():
     assert np.abs(filled[hidden] - original[hidden]).max() > 0.01
 
 
+@pytest.mark.parametrize("normalized", [True, False])
+def test_squares_drawn_by_a_simmim_that_says_zero(normalized):
+    backbone = backbones.cnn((8, 8, 1), filters=(4,))  # a place of its map is a patch of 2 pixels
+    objective = objectives.SimMIM(backbone, mask_ratio=0.5, mask_size=2, normalize_targets=normalized)
+    for variable in objective.head.trainable_variables:
+        variable.assign(keras.ops.zeros(variable.shape))
+    figure = reconstructions_figure(objective, X)
+    assert ("are the original's" in figure.get_suptitle()) == normalized
+    _, (original, visible, filled) = grid(figure)
+    hidden = np.all(np.isclose(visible, pictures._HIDDEN), axis=-1)
+    means = original.reshape(-1, 4, 2, 4, 2, original.shape[-1]).mean((2, 4), keepdims=True)
+    expected = np.broadcast_to(means, (len(original), 4, 2, 4, 2, original.shape[-1])).reshape(original.shape)
+    np.testing.assert_allclose(filled[hidden], expected[hidden] if normalized else 0, atol=1e-3)
+
+
 def test_a_variational_autoencoder_and_a_bigan_draw_from_codes():
     cnn = backbones.cnn((8, 8, 1), filters=(4,))
     objective = objectives.VariationalAutoencoder(cnn, latent_width=4)

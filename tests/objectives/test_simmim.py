@@ -62,6 +62,21 @@ def test_hidden_pixels_do_not_reach_the_prediction():
     np.testing.assert_allclose(a, b, atol=1e-6)
 
 
+def test_targets_are_relative_to_their_patch():
+    x = np.random.default_rng(0).normal(3, 2, (2, 8, 8, 3)).astype("float32")
+    objective = SimMIM(backbones.cnn((8, 8, 3), filters=(4, 8)))  # patches of 4 pixels
+    target = ops.convert_to_numpy(objective(x)["target"])
+    patches = x.astype("float64").reshape(2, 2, 4, 2, 4, 3)
+    mean, deviation = (f(patches, axis=(2, 4, 5), keepdims=True) for f in (np.mean, np.std))
+    np.testing.assert_allclose(target, ((patches - mean) / deviation).reshape(x.shape), atol=1e-4)
+
+
+def test_raw_targets_are_the_pictures():
+    x = np.random.default_rng(0).random((2, 8, 8, 1)).astype("float32")
+    outputs = SimMIM(tiny_backbone("cnn"), normalize_targets=False)(x)
+    np.testing.assert_array_equal(ops.convert_to_numpy(outputs["target"]), x)
+
+
 @pytest.mark.parametrize("ratio", [0.0, 1.0, -0.5, 1.5, 0.01, float("nan")])
 def test_refuses_ratios_that_hide_nothing_or_everything(ratio):
     with pytest.raises(ValueError, match="mask_ratio"):
@@ -75,15 +90,20 @@ def test_refuses_squares_larger_than_the_picture_and_rows():
         SimMIM(tiny_backbone("table"))
 
 
-def test_a_backbone_that_reads_bytes_learns_in_the_units_of_one_that_does_not():
+@pytest.mark.parametrize("normalized", [True, False])
+def test_a_backbone_that_reads_bytes_learns_in_the_units_of_one_that_does_not(normalized):
     x = np.random.default_rng(0).integers(0, 256, (4, 8, 8, 1), dtype="uint8")
     layers = [keras.layers.Conv2D(3, 3, 2, "same")]
-    plain = SimMIM(keras.Sequential([keras.Input((8, 8, 1)), *layers]))
-    bytes_ = SimMIM(keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Rescaling(1 / 255), *layers]))
-    bytes_.pixels.set_weights(plain.pixels.get_weights())
+    options = {"normalize_targets": normalized}
+    plain = SimMIM(keras.Sequential([keras.Input((8, 8, 1)), *layers]), **options)
+    scaled = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Rescaling(1 / 255), *layers])
+    bytes_ = SimMIM(scaled, **options)
+    bytes_.head.set_weights(plain.head.get_weights())
     for objective in (plain, bytes_):
         objective.mask_value.assign([0.5])
     first, second = plain(x / np.float32(255)), bytes_(x)
-    np.testing.assert_allclose(second["prediction"], 255 * np.asarray(first["prediction"]), atol=1e-2)
+    for key in ("prediction", "target"):
+        expected = ops.convert_to_numpy(first[key]) * (1 if normalized else 255)
+        np.testing.assert_allclose(ops.convert_to_numpy(second[key]), expected, rtol=1e-4, atol=1e-3)
     loss = float(plain.compute_objective(first))
     assert float(bytes_.compute_objective(second)) == pytest.approx(loss, rel=1e-4)

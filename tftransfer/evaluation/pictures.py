@@ -200,8 +200,11 @@ def _masked_rows(objective, x):
 
 def _square_rows(objective, x):
     outputs = objective(keras.ops.convert_to_tensor(x), training=False)
-    hidden = np.broadcast_to(_numpy(outputs["mask"]) > 0.5, x.shape)
-    return _filled(x, hidden, _numpy(outputs["prediction"]))
+    drawn = _numpy(outputs["prediction"])
+    if objective.normalize_targets:
+        mean, deviation = map(_numpy, objective.moments(keras.ops.convert_to_tensor(x)))
+        drawn = drawn * deviation + mean
+    return _filled(x, np.broadcast_to(_numpy(outputs["mask"]) > 0.5, x.shape), drawn)
 
 
 def _filled(x, hidden, drawn):

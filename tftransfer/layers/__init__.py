@@ -12,6 +12,7 @@ from tftransfer.layers.hub_texts import plain_ids
 from tftransfer.layers.normalization import batch_normalization
 from tftransfer.layers.patch_decoder import PatchDecoder
 from tftransfer.layers.patches import PatchEmbedding, normalize_patches, patchify, unpatchify
+from tftransfer.layers.place_patches import PlacePatches
 from tftransfer.layers.pooling import TokenPooling, pool
 from tftransfer.layers.positions import PositionEmbedding, sincos_positions
 from tftransfer.layers.projector import projector
@@ -62,6 +63,7 @@ __all__ = [
     "PatchDecoder",
     "PatchEmbedding",
     "Perplexity",
+    "PlacePatches",
     "PositionEmbedding",
     "RandomView",
     "SelfAttention",
