@@ -25,8 +25,8 @@ def two_views(
     `keras.layers.Pipeline` of them), or wants to keep augmentation on the host. Objectives that read views
     make them inside the model by default, which is faster and XLA-safe (two CPU cores, SimCLR, CPU seconds of a
     step over those of a step without views: in the step 1.04 with `cnn` and 1.04 with `resnet18`, here 1.15 and
-    1.13); they take this dict as it is and then augment no more. The layers run here, outside the model, so that layers XLA cannot compile do not switch
-    it off there.
+    1.13); they take this dict as it is and then augment no more. The layers run here, outside the model, so that
+    layers XLA cannot compile do not switch it off there.
 
     Args:
         data: As in `batches`; labels are left out.
