@@ -36,9 +36,7 @@ def test_moments_are_those_of_the_pixels_that_a_place_has(backbone, grid, size):
 
 
 def test_patches_are_put_together_row_by_row():
-    patches = PlacePatches(
-        backbones.cnn((6, 8, 1), filters=(4, 8))
-    )  # 2 x 2 patches of 4 pixels, two of them cut
+    patches = PlacePatches(backbones.cnn((6, 8, 1), filters=(4, 8)))  # 2 × 2 of 4 pixels, two of them cut
     values = np.repeat(np.arange(4, dtype="float32")[None, :, None], 16, axis=2)
     whole = ops.convert_to_numpy(patches.together(ops.convert_to_tensor(values)))[0, :, :, 0]
     expected = np.repeat(np.repeat([[0, 1], [2, 3]], 4, axis=0), 4, axis=1)[:6]

@@ -33,7 +33,7 @@ class PlacePatches:
     """
 
     def __init__(self, backbone):
-        self.height, self.width, self.channels = backbone.input_shape[1:]
+        self.height, self.width = backbone.input_shape[1:3]
         self.grid = rows, columns = _grid(backbone)
         self.size = max(math.ceil(self.height / rows), math.ceil(self.width / columns))
 
@@ -45,7 +45,7 @@ class PlacePatches:
         return whole[:, : self.height, : self.width]
 
     def moments(self, pictures):
-        """Mean and deviation² of the patch that each pixel lies in, over the pixels of it that there are.
+        """Mean and variance of the patch that each pixel lies in, over the pixels of it that there are.
 
         Args:
             pictures: `(batch, height, width, channels)`.
